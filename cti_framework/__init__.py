@@ -1,0 +1,263 @@
+"""cti-framework: one typed API for telephony in Python; the PBX behind it is chosen by a settings key.
+
+The names below are all that a host needs; what a provider plugin needs beside them is in ``cti_framework.provider`` and
+``cti_framework.reports``. They are loaded when they are first asked for, so that importing the package stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from cti_framework.agents import Agent, AgentFeature, AgentState
+    from cti_framework.calls import Call, CallDirection, CallFeature, CallRole, CallState, EndCause, Party, Redirection, Side
+    from cti_framework.errors import (
+        AddressError,
+        CommandError,
+        CommandRefusedError,
+        CommandStage,
+        CommandUnconfirmedError,
+        ConfigurationError,
+        ConnectionFailedError,
+        CredentialsRefusedError,
+        CtiError,
+        ErrorType,
+        HookError,
+        InvalidArgumentError,
+        LogInRefusedError,
+        NetworkError,
+        NotAllowedNowError,
+        NotConnectedError,
+        NotSupportedError,
+        PluginError,
+        PluginImportError,
+        PluginIncompatibleError,
+        ProtocolError,
+        ProviderDisabledError,
+        ProviderDuplicateError,
+        ProviderNotFoundError,
+        ProviderNotSetError,
+        SessionClosedError,
+        SettingsError,
+        StepTimeoutError,
+        UserConnectionError,
+    )
+    from cti_framework.eventlog import Subscription
+    from cti_framework.events import (
+        AgentStateChanged,
+        CallBusy,
+        CallCentreModeChanged,
+        CallConnected,
+        CallEvent,
+        CallFinished,
+        CallHeld,
+        CallInfoChanged,
+        CallSaved,
+        CallStarted,
+        CallUnheld,
+        CurrentCallChanged,
+        Cursor,
+        Disconnected,
+        DtmfEntered,
+        ErrorOccurred,
+        Event,
+        Initialized,
+        LineStateChanged,
+        ProviderState,
+        ProviderStateChanged,
+        RawMessage,
+        RecordingStateChanged,
+        ResyncRequired,
+        SnapshotTaken,
+        WebRtcDestroyed,
+        WebRtcStarted,
+        WebRtcVideoStarted,
+    )
+    from cti_framework.hooks import hookimpl
+    from cti_framework.initializer import CtiProviderInitializer
+    from cti_framework.model import CtiModel
+    from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext
+    from cti_framework.settings import SystemSettings
+
+_HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "agents": ("Agent", "AgentFeature", "AgentState"),
+    "calls": (
+        "Call",
+        "CallDirection",
+        "CallFeature",
+        "CallRole",
+        "CallState",
+        "EndCause",
+        "Party",
+        "Redirection",
+        "Side",
+    ),
+    "errors": (
+        "AddressError",
+        "CommandError",
+        "CommandRefusedError",
+        "CommandStage",
+        "CommandUnconfirmedError",
+        "ConfigurationError",
+        "ConnectionFailedError",
+        "CredentialsRefusedError",
+        "CtiError",
+        "ErrorType",
+        "HookError",
+        "InvalidArgumentError",
+        "LogInRefusedError",
+        "NetworkError",
+        "NotAllowedNowError",
+        "NotConnectedError",
+        "NotSupportedError",
+        "PluginError",
+        "PluginImportError",
+        "PluginIncompatibleError",
+        "ProtocolError",
+        "ProviderDisabledError",
+        "ProviderDuplicateError",
+        "ProviderNotFoundError",
+        "ProviderNotSetError",
+        "SessionClosedError",
+        "SettingsError",
+        "StepTimeoutError",
+        "UserConnectionError",
+    ),
+    "eventlog": ("Subscription",),
+    "events": (
+        "AgentStateChanged",
+        "CallBusy",
+        "CallCentreModeChanged",
+        "CallConnected",
+        "CallEvent",
+        "CallFinished",
+        "CallHeld",
+        "CallInfoChanged",
+        "CallSaved",
+        "CallStarted",
+        "CallUnheld",
+        "CurrentCallChanged",
+        "Cursor",
+        "Disconnected",
+        "DtmfEntered",
+        "ErrorOccurred",
+        "Event",
+        "Initialized",
+        "LineStateChanged",
+        "ProviderState",
+        "ProviderStateChanged",
+        "RawMessage",
+        "RecordingStateChanged",
+        "ResyncRequired",
+        "SnapshotTaken",
+        "WebRtcDestroyed",
+        "WebRtcStarted",
+        "WebRtcVideoStarted",
+    ),
+    "hooks": ("hookimpl",),
+    "initializer": ("CtiProviderInitializer",),
+    "model": ("CtiModel",),
+    "provider": ("BaseCtiProvider", "Capabilities", "CtiUser", "ProviderContext"),
+    "settings": ("SystemSettings",),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AddressError",
+    "Agent",
+    "AgentFeature",
+    "AgentState",
+    "AgentStateChanged",
+    "BaseCtiProvider",
+    "Call",
+    "CallBusy",
+    "CallCentreModeChanged",
+    "CallConnected",
+    "CallDirection",
+    "CallEvent",
+    "CallFeature",
+    "CallFinished",
+    "CallHeld",
+    "CallInfoChanged",
+    "CallRole",
+    "CallSaved",
+    "CallStarted",
+    "CallState",
+    "CallUnheld",
+    "Capabilities",
+    "CommandError",
+    "CommandRefusedError",
+    "CommandStage",
+    "CommandUnconfirmedError",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "CredentialsRefusedError",
+    "CtiError",
+    "CtiModel",
+    "CtiProviderInitializer",
+    "CtiUser",
+    "CurrentCallChanged",
+    "Cursor",
+    "Disconnected",
+    "DtmfEntered",
+    "EndCause",
+    "ErrorOccurred",
+    "ErrorType",
+    "Event",
+    "HookError",
+    "Initialized",
+    "InvalidArgumentError",
+    "LineStateChanged",
+    "LogInRefusedError",
+    "NetworkError",
+    "NotAllowedNowError",
+    "NotConnectedError",
+    "NotSupportedError",
+    "Party",
+    "PluginError",
+    "PluginImportError",
+    "PluginIncompatibleError",
+    "ProtocolError",
+    "ProviderContext",
+    "ProviderDisabledError",
+    "ProviderDuplicateError",
+    "ProviderNotFoundError",
+    "ProviderNotSetError",
+    "ProviderState",
+    "ProviderStateChanged",
+    "RawMessage",
+    "RecordingStateChanged",
+    "Redirection",
+    "ResyncRequired",
+    "SessionClosedError",
+    "SettingsError",
+    "Side",
+    "SnapshotTaken",
+    "StepTimeoutError",
+    "Subscription",
+    "SystemSettings",
+    "UserConnectionError",
+    "WebRtcDestroyed",
+    "WebRtcStarted",
+    "WebRtcVideoStarted",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cti-framework")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,291 @@
+"""From a settings key to a session: the chain, step by step, each with an error of its own.
+
+    settings -> provider's entry point -> its class -> its settings -> log in -> user connection -> provider -> ``CtiModel``
+
+Each step has a time-out (``cti.*_timeout_seconds``) and fails with an error that names the step, what was found and what to do.
+Nothing of a provider is imported before it is chosen, and nothing is connected before the host's log in has agreed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import attrs
+
+from cti_framework.connection import ReconnectPolicy
+from cti_framework.errors import LogInRefusedError, ProviderNotSetError, SettingsError, StepTimeoutError, UserConnectionError
+from cti_framework.hooks import Hooks
+from cti_framework.model import CtiModel
+from cti_framework.plugins import PluginKind, PluginRecord, Plugins
+from cti_framework.provider import BaseCtiProvider, CtiUser
+from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings, describe_settings
+
+__all__ = ["CtiProviderInitializer"]
+
+T = TypeVar("T")
+
+
+class CtiProviderInitializer:
+    """Picks the provider that the settings name and opens sessions with it.
+
+    One initializer serves any number of users; it keeps no connection and no state of a session.
+
+    Args:
+        settings: The host's settings; keys that are none of ours are left alone. Or settings loaded already.
+        toml: A TOML file with settings.
+        environ: The environment variables; ``None``: those of the process.
+        companions: Objects with hook implementations, beside the companions that are installed.
+        hooks: The hooks to use; ``None``: new ones, with the companions registered.
+        plugins: The installed plugins; ``None``: as found.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | SystemSettings | None = None,
+        *,
+        toml: str | Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        companions: Iterable[object] = (),
+        hooks: Hooks | None = None,
+        plugins: Plugins | None = None,
+    ) -> None:
+        if isinstance(settings, SystemSettings):
+            self._settings = settings
+        else:
+            self._settings = SystemSettings.load(settings, toml=toml, environ=environ)
+        self._hooks = hooks
+        self._companions = tuple(companions)
+        self._plugins = plugins
+
+    @asynccontextmanager
+    async def open(self, user: CtiUser | str, *, wait_for_service: bool = True) -> AsyncIterator[CtiModel]:
+        """Open a session for a user: the whole chain, then the connection.
+
+        Args:
+            user: Whose line it is; a text is taken as the user's identifier.
+            wait_for_service: Whether to wait for the first attempt to connect and raise what it ended with. If not, the
+                session opens at once and goes on trying.
+
+        Yields:
+            The open session. Leaving the block closes it.
+
+        Raises:
+            ConfigurationError: The settings cannot be used.
+            PluginError: The provider cannot be used.
+            LogInRefusedError: The host's log in refused the user.
+            UserConnectionError: The user has no connection to the PBX.
+            StepTimeoutError: A step took too long.
+            ConnectionFailedError: The PBX cannot be reached, or refuses the user.
+        """
+        async with await self.create(user, wait_for_service=wait_for_service) as model:
+            yield model
+
+    async def create(self, user: CtiUser | str, *, wait_for_service: bool = True) -> CtiModel:
+        """Go through the chain up to a session that is not opened yet.
+
+        Args:
+            user: Whose line it is; a text is taken as the user's identifier.
+            wait_for_service: As for ``open``.
+
+        Returns:
+            The session; open it with ``async with``.
+
+        Raises:
+            CtiError: As for ``open``, up to the connection.
+        """
+        if isinstance(user, str):
+            user = CtiUser(id=user)
+        settings = self._settings
+        hooks = self._make_hooks(settings)
+        settings, core = await self._core_settings(settings, hooks)
+        name, provider_class = await self._load_provider(core)
+        settings = await self._ask_hooks(settings, hooks, name, provider_class.settings_type, core)
+        known: dict[str, type | tuple[type, ...]] = {
+            CORE_PREFIX: CoreSettings,
+            name: (provider_class.settings_type, provider_class.user_settings_type),
+        }
+        settings.check_unknown(known)
+        system_settings: Any = settings.read(name, provider_class.settings_type)
+        await self._log_in(hooks, user, provider_class, core)
+        settings = await self._with_user_connection(settings, hooks, user, name, core)
+        settings.check_unknown(known)
+        user_settings = self._read_user_settings(settings, user, name, provider_class)
+        core = settings.read(CORE_PREFIX, CoreSettings)
+        # A user's own parameters may also say otherwise what the system says: the address of another PBX, for one.
+        system_settings = settings.read(name, provider_class.settings_type) if user.parameters else system_settings
+        return CtiModel(
+            provider_class,
+            user=user,
+            settings=system_settings,
+            user_settings=user_settings,
+            name=name,
+            hooks=hooks,
+            policy=ReconnectPolicy(
+                initial_delay_seconds=core.reconnect_initial_seconds,
+                maximum_delay_seconds=core.reconnect_max_seconds,
+                log_in_timeout_seconds=core.connect_timeout_seconds,
+            ),
+            auto_connect=core.auto_connect,
+            wait_for_service=wait_for_service,
+            event_log_capacity=core.event_log_capacity,
+            raw_messages=core.raw_messages,
+        )
+
+    # ------------------------------------------------------------------ the steps
+
+    def _make_hooks(self, settings: SystemSettings) -> Hooks:
+        if self._hooks is not None:
+            return self._hooks
+        hooks = Hooks()
+        for number, companion in enumerate(self._companions, start=1):
+            name = getattr(companion, "__name__", type(companion).__name__)
+            hooks.register(companion, name if name not in hooks.names() else f"{name} ({number})")
+        self._installed(settings.read(CORE_PREFIX, CoreSettings)).load_companions(hooks)
+        return hooks
+
+    def _installed(self, core: CoreSettings) -> Plugins:
+        if self._plugins is None:
+            # Looked for once: a thousand sessions need not read all metadata a thousand times.
+            self._plugins = Plugins(disabled=core.disabled_plugins)
+        return self._plugins
+
+    async def _core_settings(self, settings: SystemSettings, hooks: Hooks) -> tuple[SystemSettings, CoreSettings]:
+        core = settings.read(CORE_PREFIX, CoreSettings)
+        settings = await self._ask_hooks(settings, hooks, CORE_PREFIX, CoreSettings, core)
+        return settings, settings.read(CORE_PREFIX, CoreSettings)
+
+    async def _ask_hooks(
+        self, settings: SystemSettings, hooks: Hooks, prefix: str, settings_type: type, core: CoreSettings
+    ) -> SystemSettings:
+        if not hooks.implements("cti_setting"):
+            return settings
+        answers: dict[str, Any] = {}
+        for described in describe_settings(prefix, settings_type):
+            for key in (described.key, *described.codes):
+                answer = await _within(core.user_connection_timeout_seconds, "settings", hooks.setting, key)
+                if answer is not None:
+                    answers[key] = answer
+                    break
+        return settings.with_values(answers, "the hook cti_setting") if answers else settings
+
+    async def _load_provider(self, core: CoreSettings) -> tuple[str, type[BaseCtiProvider]]:
+        plugins = self._installed(core)
+        if not core.provider:
+            installed = ", ".join(sorted({record.name for record in _providers(plugins)}))
+            raise ProviderNotSetError(
+                "No provider is chosen: the setting cti.provider (SysMsgLib) is empty.",
+                remedy=f"Set it to one of those that are installed: {installed or 'none; install one first'}.",
+            )
+        # An import runs code of a stranger: it gets a thread of its own and a time.
+        provider_class = await _in_thread(
+            core.load_timeout_seconds, f"load provider {core.provider!r}", plugins.load_provider, core.provider
+        )
+        record = plugins.find_provider(core.provider)
+        assert record is not None
+        return record.name, provider_class
+
+    async def _log_in(
+        self, hooks: Hooks, user: CtiUser, provider_class: type[BaseCtiProvider], core: CoreSettings
+    ) -> None:
+        answer = await _within(core.log_in_timeout_seconds, "log_in", hooks.log_in, user, provider_class.licences)
+        if answer is False:
+            raise LogInRefusedError(
+                f"The host's log in refused user {user.id!r}.", remedy="Ask whoever grants telephony licences and roles."
+            )
+
+    async def _with_user_connection(
+        self, settings: SystemSettings, hooks: Hooks, user: CtiUser, name: str, core: CoreSettings
+    ) -> SystemSettings:
+        answer = await _within(
+            core.user_connection_timeout_seconds, "user_connection", hooks.user_connection, user, name
+        )
+        if answer is not None:
+            if not isinstance(answer, Mapping):
+                raise UserConnectionError(
+                    f"The hook cti_user_connection answered {type(answer).__name__} for user {user.id!r}, not a mapping.",
+                    remedy="It must give the user's settings by key, or None.",
+                )
+            if not answer:
+                raise UserConnectionError(
+                    f"The users directory has no connection for user {user.id!r}.",
+                    remedy="Add the user's PBX account to the directory.",
+                )
+            settings = settings.with_user(answer, origin="the users directory", references=True)
+        return settings.with_user(user.parameters) if user.parameters else settings
+
+    def _read_user_settings(
+        self, settings: SystemSettings, user: CtiUser, name: str, provider_class: type[BaseCtiProvider]
+    ) -> Any:
+        try:
+            return settings.read(name, provider_class.user_settings_type)
+        except SettingsError as error:
+            keys = ", ".join(d.key for d in describe_settings(name, provider_class.user_settings_type) if d.required)
+            raise UserConnectionError(
+                f"User {user.id!r} has no usable connection to the PBX: " + "; ".join(error.problems),
+                remedy=f"The users directory (hook cti_user_connection), the user's parameters or the settings must give {keys}."
+                if keys
+                else "Correct what is named here, in the users directory or in the user's parameters.",
+            ) from None
+
+
+def _providers(plugins: Plugins) -> list[PluginRecord]:
+    return [record for record in plugins.records() if record.kind is PluginKind.PROVIDER]
+
+
+async def _within(seconds: float, step: str, ask: Callable[..., Awaitable[T]], *arguments: object) -> T:
+    try:
+        with anyio.fail_after(seconds):
+            return await ask(*arguments)
+    except TimeoutError:
+        raise StepTimeoutError(
+            f"The step {step} did not end within {seconds:g} s.",
+            step=step,
+            remedy="The hook implementation that answers it hangs; a longer time can be set.",
+        ) from None
+
+
+@attrs.define
+class _Outcome:
+    value: Any = None
+    error: BaseException | None = None
+
+
+async def _in_thread(seconds: float, step: str, act: Callable[..., T], *arguments: object) -> T:
+    """Run something that may block, in a thread of its own that ends with it: a pooled one would outlive the session."""
+    done = anyio.Event()
+    token = anyio.lowlevel.current_token()
+    outcome = _Outcome()
+
+    def work() -> None:
+        try:
+            outcome.value = act(*arguments)
+        except BaseException as error:  # handed to the task that waits
+            outcome.error = error
+        try:
+            anyio.from_thread.run_sync(done.set, token=token)
+        except RuntimeError:
+            # The loop is gone: nobody waits any more.
+            return
+
+    thread = threading.Thread(target=work, name=f"cti: {step}", daemon=True)
+    thread.start()
+    with anyio.move_on_after(seconds):
+        await done.wait()
+    if not done.is_set():
+        raise StepTimeoutError(
+            f"The step '{step}' did not end within {seconds:g} s.",
+            step="load_provider",
+            remedy="The package hangs while it is imported; its author can tell why.",
+        )
+    thread.join()
+    if outcome.error is not None:
+        raise outcome.error
+    value: T = outcome.value
+    return value

@@ -1,0 +1,504 @@
+"""The contract of a provider plugin: what it must do, what it may do, and what it is given.
+
+A provider translates one PBX's protocol: what the PBX tells becomes *reports* (``reports.py``), what the host asks becomes
+commands. It holds no policy. When to connect again, what a call's state is, what may be done when, how long to wait and what to
+tell whom is the core's.
+
+The smallest complete example is the package ``cti_dummy``; ``docs/how-to/write-a-provider.md`` walks through it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+
+import attrs
+import structlog
+
+from cti_framework.agents import AgentFeature
+from cti_framework.calls import Call, CallFeature
+from cti_framework.clock import SessionClock
+from cti_framework.errors import NotSupportedError
+from cti_framework.reports import Report, Snapshot
+
+if TYPE_CHECKING:
+    from cti_framework.switchboard import FarSide
+
+__all__ = [
+    "PROVIDER_API",
+    "PROVIDER_API_SUPPORTED",
+    "BaseCtiProvider",
+    "Capabilities",
+    "CtiUser",
+    "EmptySettings",
+    "ProviderContext",
+    "ReplayLine",
+    "Simulation",
+]
+
+PROVIDER_API: Final = 1
+"""The number of the contract in this file. It grows when a provider written for the one before would no longer work."""
+
+PROVIDER_API_SUPPORTED: Final = range(1, 2)
+"""The numbers that this version of the core can work with."""
+
+
+@attrs.frozen
+class Capabilities:
+    """The most that a provider can ever do. ``Started`` says what one session of it can; that is never more.
+
+    Attributes:
+        calls: What it can do with calls.
+        agent: What it can do with its agent.
+        logged_out_state: The agent state that means "logged out", where the PBX has one.
+    """
+
+    calls: CallFeature = CallFeature.NONE
+    agent: AgentFeature = AgentFeature.NONE
+    logged_out_state: str | None = None
+
+
+@attrs.frozen
+class CtiUser:
+    """The host's user who operates the line.
+
+    Attributes:
+        id: The host's identifier of the user.
+        name: What the host shows for the user.
+        parameters: The user's own settings, on top of the system's: dotted keys, the product's codes, or without a prefix.
+    """
+
+    id: str
+    name: str = ""
+    parameters: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+@attrs.frozen
+class EmptySettings:
+    """The settings of a provider that has none."""
+
+
+class ProviderContext:
+    """What a provider is given: all it needs of the core, and nothing else.
+
+    Args:
+        user: Whose line it is.
+        settings: An instance of the provider's ``settings_type``.
+        user_settings: An instance of its ``user_settings_type``.
+        clock: The session's clock.
+        report: Where reports go.
+        find_call: How open calls are found.
+        log: Where to log.
+        wants_raw: Whether the host asked for raw messages.
+        trace: Told each message to and from the PBX, by ``cti demo`` and the like; ``None``: nobody watches.
+
+    Attributes:
+        user: As given.
+        settings: As given.
+        user_settings: As given.
+        clock: As given.
+        log: A structlog logger, bound to this session.
+        wants_raw: As given: ``raw`` in reports is passed on only then.
+        trace: As given. A provider that can calls it with ``"to_pbx"`` or ``"from_pbx"``, the message's name and a detail in
+            words, free of secrets.
+        report: Says what the PBX made known: ``report(Held(at=..., call_id=...))``. Synchronous; the events that follow are
+            told before it returns. Call it from one task only, the one that reads the connection, so that their order is
+            the PBX's.
+    """
+
+    __slots__ = ("_find_call", "clock", "log", "report", "settings", "trace", "user", "user_settings", "wants_raw")
+
+    def __init__(
+        self,
+        *,
+        user: CtiUser,
+        settings: Any,
+        user_settings: Any,
+        clock: SessionClock,
+        report: Callable[[Report], None],
+        find_call: Callable[[str], Call | None],
+        log: structlog.typing.FilteringBoundLogger | Any = None,
+        wants_raw: bool = False,
+        trace: Callable[[str, str, str], None] | None = None,
+    ) -> None:
+        self.user = user
+        self.settings = settings
+        self.user_settings = user_settings
+        self.clock = clock
+        self.report = report
+        self._find_call = find_call
+        self.log = structlog.get_logger("cti_framework") if log is None else log
+        self.wants_raw = wants_raw
+        self.trace = trace
+
+    def call(self, call_id: str) -> Call | None:
+        """Find an open call.
+
+        Args:
+            call_id: Its identifier, or one that it had before.
+
+        Returns:
+            The call as it is now, or ``None``.
+        """
+        return self._find_call(call_id)
+
+
+@attrs.frozen
+class Simulation:
+    """A provider's own PBX in a box, running.
+
+    Attributes:
+        settings: Settings, by dotted key, that make the provider connect to it.
+        user: A user of it.
+        far_side: Drives it: calls in, answers, holds, sends tones, hangs up, drops the network.
+        subscriber: A number that can be called and answers by itself.
+        notes: What is not as a real PBX would have it, for whoever watches.
+    """
+
+    settings: Mapping[str, Any]
+    user: CtiUser
+    far_side: FarSide
+    subscriber: str
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ReplayLine:
+    """One thing that a protocol made of captured frames.
+
+    Attributes:
+        at_seconds: Since the start of the capture.
+        callback: The name by which the PBX's own client library calls it, or ``None`` where that has no name for it.
+        payload: What that library would hand over.
+        has_payload: Whether it would hand over anything at all.
+        reports: What the provider would report.
+        text: One line for people.
+    """
+
+    at_seconds: float
+    callback: str | None
+    payload: Any = None
+    has_payload: bool = False
+    reports: tuple[Report, ...] = ()
+    text: str = ""
+
+
+class BaseCtiProvider(ABC):
+    """A provider: the translator between one PBX and the core. One instance a session.
+
+    A subclass says by class attributes what it is, and implements the four abstract methods. Each further verb is
+    implemented by the providers that can do it: what ``capabilities`` declares must work, what it does not declare must
+    raise ``NotSupportedError`` (as the methods here do).
+
+    Every verb that acts on a call is given the call as the host last saw it. The core has checked that ``call.features``
+    allows it, puts a time-out on it, and never sends anything twice. A verb returns when the PBX accepted the command, and
+    raises ``CommandRefusedError`` (the PBX said no) or ``CommandUnconfirmedError`` (no answer) otherwise; what the command
+    *does* is told by reports.
+
+    Args:
+        context: What the core gives to the provider.
+
+    Attributes:
+        provider_api: The number of the contract it is written for; checked before anything of it runs.
+        capabilities: The most that it can ever do.
+        settings_type: An attrs class of its system settings.
+        user_settings_type: An attrs class of its settings for each user.
+        licences: Names of the host's licences that are needed; given to ``cti_log_in``.
+        context: As given.
+    """
+
+    provider_api: ClassVar[int] = PROVIDER_API
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    settings_type: ClassVar[type] = EmptySettings
+    user_settings_type: ClassVar[type] = EmptySettings
+    licences: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, context: ProviderContext) -> None:
+        self.context = context
+
+    # ------------------------------------------------------------------ mandatory
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Live through one connection: log in, report ``Started``, deliver reports until it breaks or is cancelled.
+
+        It never reconnects: the core calls it again. Everything it opened is closed when it ends, however it ends.
+
+        Raises:
+            CredentialsRefusedError: The PBX refuses the user. The core does not try again.
+            AddressError: The address cannot be used. The core does not try again.
+            ConnectionFailedError: The connection could not be made, or broke. The core tries again.
+        """
+
+    @abstractmethod
+    async def snapshot(self) -> Snapshot:
+        """Ask the PBX for the operator's calls and agent state as they are now.
+
+        Returns:
+            All it knows; ``complete=False`` where the PBX can only tell a part.
+
+        Raises:
+            CommandError: The PBX did not answer, or refused.
+        """
+
+    @abstractmethod
+    async def make_call(self, destination: str) -> Call:
+        """Call somebody.
+
+        Args:
+            destination: The number as the operator typed it.
+
+        Returns:
+            The call, as soon as the PBX shows it (``Originated`` was reported). What becomes of it is told by reports.
+
+        Raises:
+            InvalidArgumentError: The destination cannot be dialled; nothing was sent.
+            CommandRefusedError: The PBX refused before it showed a call.
+            CommandUnconfirmedError: No answer, and no call was shown.
+        """
+
+    @abstractmethod
+    async def drop_call(self, call: Call) -> None:
+        """Hang a call up, in whatever state it is.
+
+        Args:
+            call: The call.
+        """
+
+    # ------------------------------------------------------------------ by capability
+
+    async def answer_call(self, call: Call) -> None:
+        """Answer a call that rings here. ``CallFeature.ANSWER``.
+
+        Args:
+            call: The call.
+        """
+        self._not_supported("answer_call")
+
+    async def hold_call(self, call: Call) -> None:
+        """Put a call on hold. ``CallFeature.HOLD``.
+
+        Args:
+            call: The call.
+        """
+        self._not_supported("hold_call")
+
+    async def unhold_call(self, call: Call) -> None:
+        """Take a call back that we hold. ``CallFeature.UNHOLD``.
+
+        Args:
+            call: The call.
+        """
+        self._not_supported("unhold_call")
+
+    async def make_consult_call(self, call: Call, destination: str) -> Call:
+        """Hold a call and call somebody else on its behalf. ``CallFeature.CONSULT``.
+
+        Args:
+            call: The call on whose behalf.
+            destination: The number as the operator typed it.
+
+        Returns:
+            The enquiry call, as soon as the PBX shows it; its ``parent_id`` is ``call.id``.
+        """
+        self._not_supported("make_consult_call")
+
+    async def complete_transfer(self, call: Call, consult_call: Call) -> None:
+        """Connect the two far ends and leave. ``CallFeature.COMPLETE_TRANSFER``.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry call.
+        """
+        self._not_supported("complete_transfer")
+
+    async def cancel_transfer(self, call: Call, consult_call: Call) -> None:
+        """End the enquiry and take the first call back. ``CallFeature.CANCEL_TRANSFER``.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry call.
+        """
+        self._not_supported("cancel_transfer")
+
+    async def blind_transfer(self, call: Call, destination: str) -> None:
+        """Send a call on to somebody else without asking them first. ``CallFeature.BLIND_TRANSFER``.
+
+        Args:
+            call: The call.
+            destination: The number as the operator typed it.
+        """
+        self._not_supported("blind_transfer")
+
+    async def alternate(self, call: Call, consult_call: Call) -> None:
+        """Talk to the other one of the two, and hold the one talked to. ``CallFeature.ALTERNATE``.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry call.
+        """
+        self._not_supported("alternate")
+
+    async def conference(self, call: Call, consult_call: Call) -> None:
+        """Bring all three together. ``CallFeature.CONFERENCE``.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry call.
+        """
+        self._not_supported("conference")
+
+    async def send_dtmf(self, call: Call, digits: str) -> None:
+        """Send tones. ``CallFeature.DTMF``.
+
+        Args:
+            call: The call.
+            digits: One or more of ``0123456789*#ABCD``.
+        """
+        self._not_supported("send_dtmf")
+
+    async def set_mute(self, call: Call, on: bool) -> None:
+        """Switch the operator's microphone off or on. ``CallFeature.MUTE``.
+
+        Args:
+            call: The call.
+            on: Whether it is to be off ("muted").
+        """
+        self._not_supported("set_mute")
+
+    async def set_video(self, call: Call, on: bool) -> None:
+        """Switch the operator's camera on or off. ``CallFeature.VIDEO``.
+
+        Args:
+            call: The call.
+            on: Whether it is to be on.
+        """
+        self._not_supported("set_video")
+
+    async def set_agent_state(self, state: str, reason: str | None = None) -> None:
+        """Change the operator's state. ``AgentFeature.SET_STATE``.
+
+        Args:
+            state: The PBX's code of the state.
+            reason: The reason, where the state takes one.
+        """
+        self._not_supported("set_agent_state")
+
+    async def set_wrap_up(self, on: bool) -> None:
+        """Enter or leave after-call work. ``AgentFeature.WRAP_UP``.
+
+        Args:
+            on: Whether to enter.
+        """
+        self._not_supported("set_wrap_up")
+
+    async def set_call_centre_mode(self, on: bool) -> None:
+        """Take calls of queues, or no longer. ``AgentFeature.CALL_CENTRE_MODE``.
+
+        Args:
+            on: Whether to take them.
+        """
+        self._not_supported("set_call_centre_mode")
+
+    async def query_recordings(self, call_id: str) -> tuple[str, ...]:
+        """Find the recordings of a call, open or over. ``AgentFeature.CALL_RECORDS``.
+
+        Args:
+            call_id: The PBX's identifier of the call.
+
+        Returns:
+            Where they can be fetched; empty if there are none.
+        """
+        self._not_supported("query_recordings")
+
+    async def start_recording(self, call: Call) -> None:
+        """Record a call. ``CallFeature.RECORDING``.
+
+        Args:
+            call: The call.
+        """
+        self._not_supported("start_recording")
+
+    async def stop_recording(self, call: Call) -> None:
+        """Stop recording a call. ``CallFeature.RECORDING``.
+
+        Args:
+            call: The call.
+        """
+        self._not_supported("stop_recording")
+
+    async def pause_recording(self, call: Call, on: bool) -> None:
+        """Pause the recording of a call, or go on with it. ``CallFeature.RECORDING``.
+
+        Args:
+            call: The call.
+            on: Whether to pause.
+        """
+        self._not_supported("pause_recording")
+
+    async def monitor(self, call_id: str, mode: str) -> Call:
+        """Listen in on somebody else's call. ``CallFeature.MONITOR``.
+
+        Args:
+            call_id: The PBX's identifier of that call.
+            mode: ``"listen"``, ``"whisper"`` or ``"barge"``.
+
+        Returns:
+            The operator's own call that listens.
+        """
+        self._not_supported("monitor")
+
+    # ------------------------------------------------------------------ so that tools stay generic
+
+    @classmethod
+    def simulator(cls) -> AbstractAsyncContextManager[Simulation]:
+        """Run a PBX in a box that this provider can connect to; ``cti demo`` and tests use it.
+
+        Returns:
+            An asynchronous context manager that gives a ``Simulation``.
+
+        Raises:
+            NotSupportedError: This provider brings none.
+        """
+        raise NotSupportedError(f"{cls.__name__} brings no simulator.", command="simulator")
+
+    @classmethod
+    def serve_simulator(cls, *, host: str, port: int, control_port: int) -> AbstractAsyncContextManager[str]:
+        """Run the simulator as a server for other programs; ``cti simulate`` uses it.
+
+        Args:
+            host: The address to listen on.
+            port: The port for clients; 0 takes a free one.
+            control_port: The port for whoever drives the far side; 0 takes a free one.
+
+        Returns:
+            An asynchronous context manager that gives one line for people: where it listens and who can log in.
+
+        Raises:
+            NotSupportedError: This provider brings none that listens.
+        """
+        raise NotSupportedError(f"{cls.__name__} brings no simulator that listens on a port.", command="simulate")
+
+    @classmethod
+    def replay(cls, lines: Iterable[str]) -> Iterator[ReplayLine]:
+        """Feed captured frames to the protocol.
+
+        Args:
+            lines: The lines of a capture.
+
+        Returns:
+            What the protocol made of them, in order.
+
+        Raises:
+            NotSupportedError: This provider cannot.
+        """
+        raise NotSupportedError(f"{cls.__name__} cannot replay captures.", command="replay")
+
+    def _not_supported(self, verb: str) -> NoReturn:
+        raise NotSupportedError(
+            f"{type(self).__name__} cannot {verb.replace('_', ' ')}.",
+            command=verb,
+            remedy="Ask capabilities, line.features or call.features before offering it.",
+        )
