@@ -30,7 +30,7 @@ class EventLog:
         self.last_seq = 0
         self._resync = resync
         self._capacity = capacity
-        self._ring: list[Event | None] = [None] * capacity
+        self._ring: list[Event] = []
         self._waiting: list[anyio.Event] = []
         self._closed = False
 
@@ -46,7 +46,11 @@ class EventLog:
             event: The event.
         """
         self.last_seq = seq = event.seq
-        self._ring[seq % self._capacity] = event
+        # An idle session has few events: the ring grows until it is full.
+        if seq <= self._capacity:
+            self._ring.append(event)
+        else:
+            self._ring[(seq - 1) % self._capacity] = event
         if self._waiting:
             self._wake()
 
@@ -83,7 +87,7 @@ class EventLog:
             return None
         if seq + self._capacity < self.last_seq:
             return self._resync(self.last_seq - seq)
-        return self._ring[(seq + 1) % self._capacity]
+        return self._ring[seq % self._capacity]
 
     async def _wait(self) -> bool:
         """Wait until something is added.

@@ -42,7 +42,8 @@ class CtiProviderInitializer:
         toml: A TOML file with settings.
         environ: The environment variables; ``None``: those of the process.
         companions: Objects with hook implementations, beside the companions that are installed.
-        hooks: The hooks to use; ``None``: new ones, with the companions registered.
+        hooks: The hooks to use, with whatever is registered; ``None``: new ones, with the companions and those installed. All
+            sessions share them.
         plugins: The installed plugins; ``None``: as found.
     """
 
@@ -103,7 +104,7 @@ class CtiProviderInitializer:
         if isinstance(user, str):
             user = CtiUser(id=user)
         settings = self._settings
-        hooks = self._make_hooks(settings)
+        hooks = self._shared_hooks(settings)
         settings, core = await self._core_settings(settings, hooks)
         name, provider_class = await self._load_provider(core)
         settings = await self._ask_hooks(settings, hooks, name, provider_class.settings_type, core)
@@ -140,15 +141,15 @@ class CtiProviderInitializer:
 
     # ------------------------------------------------------------------ the steps
 
-    def _make_hooks(self, settings: SystemSettings) -> Hooks:
-        if self._hooks is not None:
-            return self._hooks
-        hooks = Hooks()
-        for number, companion in enumerate(self._companions, start=1):
-            name = getattr(companion, "__name__", type(companion).__name__)
-            hooks.register(companion, name if name not in hooks.names() else f"{name} ({number})")
-        self._installed(settings.read(CORE_PREFIX, CoreSettings)).load_companions(hooks)
-        return hooks
+    def _shared_hooks(self, settings: SystemSettings) -> Hooks:
+        if self._hooks is None:
+            hooks = Hooks()
+            for number, companion in enumerate(self._companions, start=1):
+                name = getattr(companion, "__name__", type(companion).__name__)
+                hooks.register(companion, name if name not in hooks.names() else f"{name} ({number})")
+            self._installed(settings.read(CORE_PREFIX, CoreSettings)).load_companions(hooks)
+            self._hooks = hooks
+        return self._hooks
 
     def _installed(self, core: CoreSettings) -> Plugins:
         if self._plugins is None:

@@ -1,0 +1,64 @@
+"""The settings of the Webitel provider: the system's and each user's."""
+
+from __future__ import annotations
+
+import attrs
+from typed_settings.types import Secret
+
+from cti_framework.settings import setting
+
+__all__ = ["WebitelSettings", "WebitelUserSettings"]
+
+_POSITIVE = attrs.validators.gt(0)
+
+
+@attrs.frozen(kw_only=True)
+class WebitelSettings:
+    """The system settings, under ``webitel.``.
+
+    Attributes:
+        connection_string: Where the engine listens: ``ws://`` or ``wss://``, host and port (871 in the product's documentation,
+            10022 of the engine itself).
+        webrtc_connection_string: Where the web phone's signalling listens.
+        domain: Added to a login that has none: ``100`` becomes ``100@example.org``.
+        auto_answer_param: What makes the operator's own phone pick up by itself when a call is made, ``name=value``, for
+            example ``sip_h_Call-Info=answer-after=0``.
+        command_timeout_seconds: The longest that the engine may take to answer a command.
+        ring_timeout_seconds: The longest that it may take to answer ``call``, which waits for the operator's own phone.
+        hold_grace_seconds: How long after a call state HELD its HOLD may come; without one the far end holds.
+        ping_interval_seconds: How often the engine is asked whether it is there.
+    """
+
+    connection_string: str = setting(
+        code="webitelConnectionString", help="Where the engine listens, for example wss://pbx.example:871."
+    )
+    webrtc_connection_string: str | None = setting(
+        default=None, code="webitelWebRTCConnectionString", help="Where the web phone's signalling listens."
+    )
+    domain: str | None = setting(default=None, code="webitelDomain", help="The domain of logins that are given without one.")
+    auto_answer_param: str | None = setting(default=None, help="What makes the operator's own phone pick up by itself.")
+    command_timeout_seconds: float = setting(default=10.0, validator=_POSITIVE, help="Time for one command.")
+    ring_timeout_seconds: float = setting(default=65.0, validator=_POSITIVE, help="Time for the command call.")
+    hold_grace_seconds: float = setting(default=1.0, validator=_POSITIVE, help="Time between HELD and HOLD.")
+    ping_interval_seconds: float = setting(default=50.0, validator=_POSITIVE, help="Time between keep-alives.")
+
+
+@attrs.frozen(kw_only=True)
+class WebitelUserSettings:
+    """The settings of a user, from the directory of Webitel users or the user's own parameters.
+
+    Attributes:
+        login: The account, ``100@example.org``; without ``@`` the system's domain is added.
+        password: Its password. Either this, or ``key`` and ``token``.
+        key: The key of a token.
+        token: The token.
+    """
+
+    login: str = setting(help="The account, number@domain.")
+    password: Secret[str] | None = setting(default=None, help="The account's password.")
+    key: str | None = setting(default=None, help="The key of a token.")
+    token: Secret[str] | None = setting(default=None, help="The token that belongs to the key.")
+
+    def __attrs_post_init__(self) -> None:
+        if self.password is None and (self.key is None or self.token is None):
+            raise ValueError("give either password, or key and token")

@@ -1,0 +1,10 @@
+"""A Webitel on loopback: the engine's wire format on the Switchboard.
+
+What a newcomer runs first, what the plugin's tests run on. ``async with serve_webitel() as simulator`` gives its address,
+its switchboard and its far side; the control port gives them to other programs.
+"""
+
+from cti_webitel.simulator.options import SimulatorOptions
+from cti_webitel.simulator.server import WebitelSimulator, serve_webitel
+
+__all__ = ["SimulatorOptions", "WebitelSimulator", "serve_webitel"]

@@ -1,0 +1,221 @@
+"""The control verbs: the far side and the switch, driven by whoever tests (one JSON object in, one out).
+
+``incoming {from, to, name, vars}``, ``deviceDial {from, to}``, ``answer | hangup | hold | unhold | dtmf`` with one of
+the selectors ``uuid``, ``presence``, ``dest``, ``far`` and ``cause`` or ``digits``, ``status {account, set}``,
+``opts {set}``, ``list``, ``reset``. ``dest`` is the party at the leg's end, ``far`` the other end of the leg that the value
+names (by uuid, presence or number).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from cti_framework.switchboard import NO_STATUS, Leg, LegSnapshot, Switchboard, SwitchError
+from cti_webitel.simulator.engine import Engine
+from cti_webitel.simulator.options import changed
+
+__all__ = ["VERBS", "control"]
+
+Json = dict[str, Any]
+_Verb = Callable[[Engine, Mapping[str, Any]], Json]
+_NOBODY = "-ERR No such channel!"
+
+
+def control(engine: Engine, request: object) -> Json:
+    """Carry out a verb.
+
+    Args:
+        engine: On which simulator.
+        request: The object that came in.
+
+    Returns:
+        The verb's answer, or ``{"error": …}``.
+    """
+    if not isinstance(request, dict):
+        return {"error": "a JSON object is expected, with the verb in \"do\""}
+    name = request.get("do")
+    verb = VERBS.get(name) if isinstance(name, str) else None
+    if verb is None:
+        return {"error": f"there is no verb {name!r}, only {', '.join(sorted(VERBS))}"}
+    try:
+        return verb(engine, request)
+    except SwitchError as error:
+        return {"error": error.text}
+    except ValueError as error:
+        return {"error": str(error)}
+
+
+def _text(request: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = request.get(key, default)
+    if not isinstance(value, str) or (not value and default is None):
+        raise ValueError(f"{request['do']}: \"{key}\" is {value!r}, it takes a text")
+    return value
+
+
+def _object(request: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = request.get(key, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"{request['do']}: \"{key}\" is {value!r}, it takes an object")
+    return value
+
+
+def _presence(switchboard: Switchboard, name: str) -> str:
+    """Complete ``100`` to ``100@demo.local`` where just one account has that number."""
+    matching = [account.presence for account in switchboard.accounts if name in (account.presence, account.number)]
+    return matching[0] if len(matching) == 1 else name
+
+
+def _incoming(engine: Engine, request: Mapping[str, Any]) -> Json:
+    variables = {name: str(value) for name, value in _object(request, "vars").items()}
+    presence = _presence(engine.switchboard, _text(request, "to"))
+    caller, own = engine.switchboard.incoming(
+        _text(request, "from"), presence, name=_text(request, "name", ""), variables=variables
+    )
+    answer: Json = {"a": caller.uuid, "b": own[0].uuid, "callUuid": own[0].snapshot.call_id}
+    if len(own) > 1:
+        answer["legs"] = [leg.uuid for leg in own]
+    return answer
+
+
+def _device_dial(engine: Engine, request: Mapping[str, Any]) -> Json:
+    presence = _presence(engine.switchboard, _text(request, "from"))
+    own = engine.switchboard.dial_from_device(presence, _text(request, "to"))
+    far = own.rings_for.legs if own.rings_for is not None else []
+    return {"a": own.uuid, "b": far[0].uuid if far else None, "callUuid": own.snapshot.call_uuid}
+
+
+def _answer(engine: Engine, request: Mapping[str, Any]) -> Json:
+    return _on_leg(engine, request, lambda leg: leg.rings_in is not None, engine.switchboard.answer)
+
+
+def _hang_up(engine: Engine, request: Mapping[str, Any]) -> Json:
+    cause = _text(request, "cause", "")
+    return _on_leg(engine, request, lambda leg: True, lambda uuid: engine.switchboard.hang_up(uuid, cause))
+
+
+def _hold(engine: Engine, request: Mapping[str, Any]) -> Json:
+    return _on_leg(engine, request, lambda leg: leg.answered and not leg.snapshot.held, engine.switchboard.hold)
+
+
+def _unhold(engine: Engine, request: Mapping[str, Any]) -> Json:
+    return _on_leg(engine, request, lambda leg: leg.snapshot.held, engine.switchboard.unhold)
+
+
+def _dtmf(engine: Engine, request: Mapping[str, Any]) -> Json:
+    digits = _text(request, "digits")
+    return _on_leg(engine, request, lambda leg: leg.answered, lambda uuid: engine.switchboard.tones(uuid, digits))
+
+
+def _on_leg(
+    engine: Engine, request: Mapping[str, Any], fits: Callable[[Leg], bool], act: Callable[[str], None]
+) -> Json:
+    """Act on the newest leg that the selector names and the verb fits; on the newest at all, if it fits none."""
+    legs = _selected(engine.switchboard, request)
+    if not legs:
+        raise SwitchError(_NOBODY)
+    leg = ([leg for leg in legs if fits(leg)] or list(legs))[-1]
+    act(leg.uuid)
+    return {"ok": True, "uuid": leg.uuid}
+
+
+def _selected(switchboard: Switchboard, request: Mapping[str, Any]) -> tuple[Leg, ...]:
+    if "far" in request:
+        others = [_other_end(switchboard, leg) for leg in _named(switchboard, _text(request, "far"))]
+        return tuple(leg for leg in others if leg is not None)
+    for key in ("uuid", "presence", "dest"):
+        if key in request:
+            return _named(switchboard, _text(request, key))
+    raise ValueError(f"{request['do']}: name a leg by \"uuid\", \"presence\", \"dest\" or \"far\"")
+
+
+def _named(switchboard: Switchboard, name: str) -> tuple[Leg, ...]:
+    legs = tuple(leg for leg in switchboard.legs if leg.uuid == name)
+    legs = legs or switchboard.legs_of(name) or switchboard.legs_at(name)
+    # Of an outside number's legs and an account's of the same number, the outside one is meant.
+    outside = tuple(leg for leg in legs if leg.snapshot.presence is None)
+    return outside or legs
+
+
+def _other_end(switchboard: Switchboard, leg: Leg) -> Leg | None:
+    if leg.partner is not None:
+        return leg.partner
+    if leg.rings_for is not None and leg.rings_for.legs:
+        return leg.rings_for.legs[0]
+    originator = leg.snapshot.originating_leg
+    return next((other for other in switchboard.legs if other.uuid == originator), None)
+
+
+def _status(engine: Engine, request: Mapping[str, Any]) -> Json:
+    switchboard, wanted = engine.switchboard, _object(request, "set")
+    account = switchboard.account(_presence(switchboard, _text(request, "account")))
+    unknown = sorted(set(wanted) - {"state", "status", "description", "agent_status"})
+    if unknown or not all(isinstance(value, str) for value in wanted.values()):
+        raise ValueError(f"status: \"set\" takes the texts state, status, description and agent_status, not {wanted!r}")
+    state = wanted.get("state")
+    if state not in (None, "NONREG", "ONHOOK"):
+        raise ValueError(f"status: the state can be set to NONREG or ONHOOK, not {state!r}: ISBUSY follows from calls and status")
+    devices = account.devices
+    if state is not None:
+        devices = tuple(attrs.evolve(device, registered=state != "NONREG") for device in devices)
+    status = NO_STATUS if state == "ONHOOK" else account.status
+    account = switchboard.set_account(
+        account.presence,
+        devices=devices,
+        status=wanted.get("status", status),
+        description=wanted.get("description", ""),
+        agent_status=wanted.get("agent_status", account.agent_status),
+    )
+    return {"user": account.number, "domain": account.domain, "state": account.state, "status": account.status}
+
+
+def _options(engine: Engine, request: Mapping[str, Any]) -> Json:
+    engine.configure(changed(engine.options, _object(request, "set")))
+    return {"ok": True, "opts": attrs.asdict(engine.options)}
+
+
+def _list(engine: Engine, request: Mapping[str, Any]) -> Json:
+    return {"legs": [_described(leg.snapshot) for leg in engine.switchboard.legs]}
+
+
+def _described(leg: LegSnapshot) -> Json:
+    return {
+        "uuid": leg.uuid,
+        "presence": leg.presence,
+        "dest": leg.party_number,
+        "peer": leg.peer_number,
+        "callUuid": leg.call_uuid,
+        "direction": leg.direction.value,
+        "state": leg.channel_state.name,
+        "callState": leg.call_state.value,
+        "answerState": leg.answer_state.value,
+        "held": leg.held,
+        "bridgedTo": leg.bridged_to,
+    }
+
+
+def _reset(engine: Engine, request: Mapping[str, Any]) -> Json:
+    engine.switchboard.reset()
+    engine.channels.clear()
+    return {"ok": True}
+
+
+VERBS: Mapping[str, _Verb] = MappingProxyType(
+    {
+        "incoming": _incoming,
+        "deviceDial": _device_dial,
+        "answer": _answer,
+        "hangup": _hang_up,
+        "hold": _hold,
+        "unhold": _unhold,
+        "dtmf": _dtmf,
+        "status": _status,
+        "opts": _options,
+        "list": _list,
+        "reset": _reset,
+    }
+)
+"""Name to function."""

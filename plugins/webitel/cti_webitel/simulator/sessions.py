@@ -1,0 +1,145 @@
+"""The engine's sockets and the accounts behind them, without I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+__all__ = ["ACL", "OnlineAccount", "Session"]
+
+_USER_ACL: Mapping[str, list[str]] = MappingProxyType(
+    {
+        "kibana": ["r"],
+        "hotdesk": ["*"],
+        "metadata": ["r"],
+        "cc/tiers": ["r"],
+        "cdr/files": ["ro"],
+        "cdr": ["ro"],
+        "vmail": ["ro"],
+        "channels": ["*"],
+        "blacklist": ["c", "u", "r"],
+        "acl/roles": ["r"],
+        "account": ["r", "uo"],
+    }
+)
+_ADMIN_RESOURCES = (
+    *("kibana", "hotdesk", "metadata", "callback/members", "callback", "widget", "account", "gateway/profile", "gateway"),
+    *("cdr/media", "cdr/files", "cdr", "vmail", "hook", "dialer/templates", "dialer/members", "dialer", "cc/queue"),
+    *("cc/members", "cc/tiers", "channels", "rotes/domain", "rotes/extension", "rotes/default", "calendar", "blacklist"),
+)
+_ADMIN_ACL: Mapping[str, list[str]] = MappingProxyType(
+    {**{resource: ["*"] for resource in _ADMIN_RESOURCES}, "acl/roles": ["r"]}
+)
+ACL: Mapping[str, Mapping[str, list[str]]] = MappingProxyType({"user": _USER_ACL, "admin": _ADMIN_ACL})
+"""What a role may do: resource to permissions (facts: webitel-protocol 3)."""
+
+
+class Session:
+    """One socket, as the engine sees it.
+
+    Args:
+        session_id: What the auth reply calls it.
+
+    Attributes:
+        session_id: As given.
+        account: Who authenticated on it; ``None``: nobody yet.
+        closed: Whether it is gone: what is sent to it is lost.
+        terminated: Whether the engine has cut it; what was sent before still goes out.
+        wake: Called when there is something to write, or it is cut.
+        abort: Ends TCP at once, whatever the peer reads or does not.
+    """
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.account: OnlineAccount | None = None
+        self.closed = False
+        self.terminated = False
+        self.wake: Callable[[], None] = lambda: None
+        self.abort: Callable[[], None] = lambda: None
+        self._outbox: deque[bytes] = deque()
+
+    def send(self, frame: Mapping[str, Any] | bytes) -> None:
+        """Queue a frame.
+
+        Args:
+            frame: It, or its JSON.
+        """
+        if not self.closed and not self.terminated:
+            self._outbox.append(frame if isinstance(frame, bytes) else orjson.dumps(frame))
+            self.wake()
+
+    def terminate(self) -> None:
+        """Cut it: TCP ends without a WebSocket close (facts: webitel-protocol 1). What is queued still goes out."""
+        self.terminated = True
+        self.wake()
+
+    def drop(self) -> None:
+        """Cut it as a lost network does: what is queued is lost."""
+        self._outbox.clear()
+        self.terminated = True
+        self.abort()
+
+    def take(self) -> bytes | None:
+        """Take the next frame to write.
+
+        Returns:
+            It; ``None``: there is none.
+        """
+        return self._outbox.popleft() if self._outbox else None
+
+
+class OnlineAccount:
+    """An account that has sockets. The next first socket gets a new one, not logged in (facts: webitel-protocol 1.2).
+
+    Args:
+        presence: Whose.
+        role: What it may do.
+
+    Attributes:
+        presence: As given.
+        number: The part before ``@``.
+        domain: The part after it.
+        role: As given.
+        logged: Whether call events are forwarded: one flag for all its sockets.
+        sessions: Its sockets.
+        description: The last note that was not empty; ``api whoami`` goes on showing it (facts: webitel-protocol 7, 14).
+    """
+
+    def __init__(self, presence: str, role: str) -> None:
+        self.presence = presence
+        self.number, _, self.domain = presence.partition("@")
+        self.role = role
+        self.logged = False
+        self.sessions: list[Session] = []
+        self.description = ""
+
+    @property
+    def acl(self) -> Mapping[str, list[str]]:
+        """Resource to permissions."""
+        return ACL.get(self.role, _USER_ACL)
+
+    def may(self, resource: str, permission: str) -> bool:
+        """Tell whether its role has a permission.
+
+        Args:
+            resource: On what.
+            permission: Which.
+
+        Returns:
+            Whether.
+        """
+        permissions = self.acl.get(resource, [])
+        return permission in permissions or "*" in permissions
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame to all its sockets.
+
+        Args:
+            frame: Its JSON.
+        """
+        for session in tuple(self.sessions):
+            session.send(frame)

@@ -1,0 +1,161 @@
+"""The engine's WebSocket: `websockets`' sans-I/O protocol on anyio's streams, so asyncio and trio run the same lines.
+
+The engine never begins a close and never pings; to cut a socket it ends TCP, which a client sees as 1006
+(facts: webitel-protocol 1). That is why the ready-made servers, which always close politely, are not used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import ByteStream
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from cti_webitel.simulator.engine import Engine
+from cti_webitel.simulator.sessions import Session
+
+__all__ = ["serve_socket"]
+
+_MAX_FRAME_BYTES = 100 * 2**20
+_HANDSHAKE_SECONDS = 10.0
+_LAST_WORDS_SECONDS = 1.0
+_FRAMES_A_TURN = 64
+# The protocol logs what clients do wrong; a simulator's clients do wrong on purpose.
+_QUIET = logging.getLogger("cti_webitel.simulator.websocket")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+
+
+class _Socket:
+    """One connection.
+
+    Args:
+        stream: Its TCP stream.
+        engine: Whom it belongs to.
+    """
+
+    def __init__(self, stream: ByteStream, engine: Engine) -> None:
+        self._stream = stream
+        self._engine = engine
+        self._protocol = ServerProtocol(max_size=_MAX_FRAME_BYTES, logger=_QUIET)
+        self._session: Session | None = None
+        self._something_to_write = anyio.Event()
+        self._message: list[bytes] = []
+        self._ended = False
+        self._abort: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._abort = tasks.cancel_scope.cancel
+                tasks.start_soon(self._read)
+                tasks.start_soon(self._write)
+        finally:
+            if self._session is not None:
+                self._engine.disconnect(self._session)
+
+    async def _read(self) -> None:
+        with anyio.move_on_after(_HANDSHAKE_SECONDS):
+            while self._session is None and not self._ended:
+                await self._receive()
+        while self._session is not None and not self._ended:
+            await self._receive()
+        # What the protocol has to say last, an echoed close or a refusal, is written before the stream ends.
+        self._ended = True
+        self._wake()
+        await anyio.sleep(_LAST_WORDS_SECONDS)
+        self._abort()
+
+    async def _receive(self) -> None:
+        try:
+            data = await self._stream.receive(65536)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._ended = True
+            self._protocol.receive_eof()
+            return
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Request):
+                self._open(event)
+            elif isinstance(event, Frame):
+                self._take(event)
+        # A failed or closed protocol discards what comes after; the peer is not waited for.
+        self._ended = self._ended or self._protocol.close_expected()
+        self._wake()
+
+    def _open(self, request: Request) -> None:
+        response = self._protocol.accept(request)
+        self._protocol.send_response(response)
+        if self._protocol.state is OPEN:
+            self._session = self._engine.connect()
+            self._session.wake = self._wake
+            self._session.abort = self._abort
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return
+        self._message.append(bytes(frame.data))
+        if frame.fin:
+            data = b"".join(self._message)
+            self._message.clear()
+            if self._session is not None:
+                self._engine.receive(self._session, data)
+
+    async def _write(self) -> None:
+        goes_on = True
+        while goes_on:
+            await self._something_to_write.wait()
+            self._something_to_write = anyio.Event()
+            last = self._ended or (self._session is not None and self._session.terminated)
+            while goes_on and self._fill():
+                goes_on = await self._flush()
+            goes_on = goes_on and await self._flush() and not last
+        self._abort()
+
+    def _fill(self) -> bool:
+        """Hand queued frames to the protocol; tell whether there were any."""
+        session, taken = self._session, 0
+        while session is not None and self._protocol.state is OPEN and taken < _FRAMES_A_TURN:
+            frame = session.take()
+            if frame is None:
+                break
+            self._protocol.send_text(frame)
+            taken += 1
+        return taken > 0
+
+    async def _flush(self) -> bool:
+        """Write what the protocol has to say; tell whether the stream goes on."""
+        data = self._protocol.data_to_send()
+        # An empty piece is the protocol's word for the end.
+        ends = b"" in data
+        try:
+            if any(data):
+                await self._stream.send(b"".join(data))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return False
+        return not ends
+
+    def _wake(self) -> None:
+        self._something_to_write.set()
+
+
+async def serve_socket(stream: ByteStream, engine: Engine, is_away: Callable[[], bool]) -> None:
+    """Serve one TCP connection to its end, and close it.
+
+    Args:
+        stream: The connection.
+        engine: Whom it belongs to.
+        is_away: Tells whether the network is cut just now: then the connection is closed at once.
+    """
+    try:
+        if not is_away():
+            await _Socket(stream, engine).run()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()
+

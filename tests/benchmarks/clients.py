@@ -1,0 +1,163 @@
+"""The clients that are measured: each prints one JSON object."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+
+from tests.benchmarks.stream import ACCOUNT, FRAMES_A_CALL
+
+FIRST = 5
+"""Sessions that are opened before the measuring begins."""
+
+
+def initializer(port: int, path: str) -> Any:
+    """Make a host's initializer for the engine's side."""
+    from cti_framework import CtiProviderInitializer
+
+    return CtiProviderInitializer(
+        {
+            "cti.provider": "webitel",
+            "webitel.connection_string": f"ws://127.0.0.1:{port}/{path}",
+            "webitel.login": ACCOUNT,
+            "webitel.password": "100",
+        },
+        environ={},
+    )
+
+
+def quiet() -> None:
+    """Log nothing: a log line is not what is measured."""
+    import logging
+
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+async def floor(port: int, calls: int) -> dict[str, Any]:
+    """Only receive and decode."""
+    import sniffio
+
+    if sniffio.current_async_library() == "trio":
+        from websockets.trio.client import connect
+    else:
+        from websockets.asyncio.client import connect  # type: ignore[assignment]  # siblings with one signature
+    frames = calls * FRAMES_A_CALL
+    loads = orjson.loads
+    async with connect(f"ws://127.0.0.1:{port}/bare", compression=None, proxy=None) as socket:
+        await socket.send("go")
+        loads(await socket.recv())
+        began = time.perf_counter()
+        for _ in range(frames - 1):
+            loads(await socket.recv())
+        seconds = time.perf_counter() - began
+    return {"seconds": seconds}
+
+
+async def path(port: int, calls: int) -> dict[str, Any]:
+    """Engine frame -> provider -> Line -> CtiModel -> one subscriber, who must get every event of every call."""
+    from cti_framework import CallEvent, CallFinished, CallStarted, ResyncRequired
+
+    quiet()
+    began = 0.0
+    count = 0
+    finished = 0
+    of_a_call: dict[str, int] = {}
+    async with initializer(port, "stream").open("100", wait_for_service=False) as model:
+        async for event in model.events():
+            count += 1
+            if isinstance(event, CallEvent):
+                if isinstance(event, CallStarted) and not began:
+                    began = time.perf_counter()
+                first = event.call.former_ids[0] if event.call.former_ids else event.call.id
+                of_a_call[first] = of_a_call.get(first, 0) + 1
+                if isinstance(event, CallFinished):
+                    finished += 1
+                    if finished == calls:
+                        break
+            elif isinstance(event, ResyncRequired):
+                raise SystemExit(f"the subscriber missed {event.missed} events")
+        seconds = time.perf_counter() - began
+    if len(of_a_call) != calls or len(set(of_a_call.values())) != 1:
+        raise SystemExit(f"events are missing: {len(of_a_call)} calls with {sorted(set(of_a_call.values()))} events")
+    return {"seconds": seconds, "events": count}
+
+
+async def tones(port: int, expected: int) -> dict[str, Any]:
+    """Note when each tone is with the subscriber."""
+    from cti_framework import DtmfEntered
+
+    quiet()
+    received: list[float] = []
+    async with initializer(port, "tones").open("100", wait_for_service=False) as model:
+        async for event in model.events():
+            if isinstance(event, DtmfEntered):
+                received.append(time.monotonic())
+                if len(received) == expected:
+                    break
+    return {"received": received}
+
+
+async def idle(sessions: int, enter: Callable[[AsyncExitStack], Awaitable[object]]) -> dict[str, Any]:
+    """Open many and tell what one of them holds; the first few pay for what all share."""
+    async with AsyncExitStack() as stack:
+        for _ in range(FIRST):
+            await enter(stack)
+        gc.collect()
+        before = resident_kb()
+        for _ in range(sessions):
+            await enter(stack)
+        gc.collect()
+        held = (resident_kb() - before) / sessions
+    return {"kb": held}
+
+
+def resident_kb() -> float:
+    """Tell this process's memory."""
+    status = Path("/proc/self/status").read_text()
+    return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+async def idle_bare(port: int, sessions: int) -> dict[str, Any]:
+    """Measure bare connections."""
+    from websockets.asyncio.client import connect
+
+    url = f"ws://127.0.0.1:{port}/bare"
+    return await idle(sessions, lambda stack: stack.enter_async_context(connect(url, compression=None, proxy=None)))
+
+
+async def idle_session(port: int, sessions: int) -> dict[str, Any]:
+    """Measure sessions of one initializer."""
+    quiet()
+    host = initializer(port, "idle")
+    return await idle(sessions, lambda stack: stack.enter_async_context(host.open("100")))
+
+
+CLIENTS: dict[str, Callable[[int, int], Awaitable[dict[str, Any]]]] = {
+    "floor": floor,
+    "path": path,
+    "tones": tones,
+    "idle-bare": idle_bare,
+    "idle-session": idle_session,
+}
+
+
+def main() -> None:
+    """Run one client: name, backend, port, count."""
+    name, backend, port, count = sys.argv[1:]
+    found = anyio.run(CLIENTS[name], int(port), int(count), backend=backend)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
