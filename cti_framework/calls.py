@@ -207,7 +207,8 @@ class Call:
     recording: bool | None = None
     muted: bool = False
     redirections: tuple[Redirection, ...] = ()
-    attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    # A mapping has no hash; calls have one, for sets and keys.
+    attributes: Mapping[str, Any] = attrs.field(default=NO_ATTRIBUTES, hash=False)
 
     @property
     def is_ended(self) -> bool:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-__all__ = ["SessionClock", "from_microseconds"]
-
-_MICROSECOND = timedelta(microseconds=1)
+__all__ = ["SessionClock"]
 
 
 class SessionClock:
@@ -34,20 +32,21 @@ class SessionClock:
         monotonic: Callable[[], float] = time.monotonic,
         window: int = 32,
     ) -> None:
+        started_at = datetime.now(UTC) if wall is None else wall().astimezone(UTC)
         self._monotonic = monotonic
-        self._started_at = datetime.now(UTC) if wall is None else wall().astimezone(UTC)
-        self._started = monotonic()
+        # Seconds since 1970 at the monotonic clock's zero: one addition tells the time.
+        self._zero = started_at.timestamp() - monotonic()
         self._differences: deque[float] = deque(maxlen=window)
-        self._difference = timedelta(0)
+        self._difference = 0.0
 
     def now(self) -> datetime:
         """Tell the time: aware, UTC, never going back."""
-        return self._started_at + timedelta(seconds=self._monotonic() - self._started)
+        return _from_timestamp(self._zero + self._monotonic(), UTC)
 
     @property
     def pbx_ahead_seconds(self) -> float | None:
         """How far the PBX's clock is ahead of this one (negative: behind); ``None`` while nothing is known of it."""
-        return self._difference.total_seconds() if self._differences else None
+        return self._difference if self._differences else None
 
     def observe(self, pbx_time: datetime) -> None:
         """Say that the PBX gave this as the time of something that has only just happened.
@@ -55,13 +54,12 @@ class SessionClock:
         Args:
             pbx_time: By the PBX's clock; aware.
         """
-        self._differences.append((pbx_time - self.now()).total_seconds())
-        self._difference = timedelta(seconds=max(self._differences))
+        self._observe(pbx_time.timestamp(), self._zero + self._monotonic())
 
     def forget(self) -> None:
         """Forget what was learnt of the PBX's clock: another PBX answers, or it was restarted."""
         self._differences.clear()
-        self._difference = timedelta(0)
+        self._difference = 0.0
 
     def from_pbx(self, pbx_time: datetime) -> datetime:
         """Translate a time of the PBX's clock.
@@ -70,24 +68,39 @@ class SessionClock:
             pbx_time: By the PBX's clock; aware.
 
         Returns:
-            The same moment by this clock; never later than now, for nothing that is told lies in the future.
+            The same moment by this clock; never later than now, for nothing that is told lies in the future. A time that no
+            calendar has (a PBX's field full of garbage) is now.
         """
-        return min(pbx_time.astimezone(UTC) - self._difference, self.now())
+        return self._translated(pbx_time.timestamp(), self._zero + self._monotonic())
+
+    def from_microseconds(self, microseconds: int, *, just_now: bool = False) -> datetime:
+        """Translate a time as switches give it: the microseconds since 1970 by the PBX's clock.
+
+        Args:
+            microseconds: Since 1970-01-01 00:00 UTC.
+            just_now: It is the time of something that has only just happened; the clock learns from it, as by ``observe``.
+
+        Returns:
+            As ``from_pbx``.
+        """
+        now = self._zero + self._monotonic()
+        try:
+            seconds = microseconds / 1_000_000
+        except OverflowError:
+            return _from_timestamp(now, UTC)
+        if just_now:
+            self._observe(seconds, now)
+        return self._translated(seconds, now)
+
+    def _observe(self, pbx_seconds: float, now: float) -> None:
+        self._differences.append(pbx_seconds - now)
+        self._difference = max(self._differences)
+
+    def _translated(self, pbx_seconds: float, now: float) -> datetime:
+        try:
+            return _from_timestamp(min(pbx_seconds - self._difference, now), UTC)
+        except (OverflowError, OSError, ValueError):
+            return _from_timestamp(now, UTC)
 
 
-def from_microseconds(microseconds: int) -> datetime:
-    """Turn the microseconds since 1970 that switches count in into a time.
-
-    Args:
-        microseconds: Since 1970-01-01 00:00 UTC.
-
-    Returns:
-        The time, aware and in UTC.
-
-    Raises:
-        OverflowError: It is not a time that Python knows.
-    """
-    return _EPOCH + microseconds * _MICROSECOND
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_from_timestamp = datetime.fromtimestamp

@@ -6,7 +6,8 @@ pause starts small again only after a connection has lasted: a PBX that lets eve
 stormed.
 
 Refused credentials and unusable addresses stop it for good: trying again would lock the account and help nobody. A provider
-that raises something that is no ``CtiError`` has a fault of its own; it is named, and tried again like a lost network.
+that raises something that is no ``CtiError`` has a fault of its own; it is named, and tried again like a lost network. So is
+one whose log in ended in a command that failed: a PBX that is slow once must not end the session.
 
 After each log in the keeper asks the provider for its calls (``snapshot()``) while events flow already, and makes the line
 agree: what ended meanwhile ends, what began is shown. A snapshot that fails is asked for again.
@@ -15,6 +16,7 @@ agree: what ended meanwhile ends, what began is shown. A snapshot that fails is 
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -23,8 +25,8 @@ import anyio
 import attrs
 
 from cti_framework.clock import SessionClock
-from cti_framework.errors import CtiError, NetworkError, PluginError
-from cti_framework.events import Event, ProviderState
+from cti_framework.errors import CommandError, CtiError, NetworkError, PluginError
+from cti_framework.events import Event, ProviderState, SnapshotTaken
 from cti_framework.line import Line
 from cti_framework.provider import BaseCtiProvider
 
@@ -78,6 +80,7 @@ class ConnectionKeeper:
 
     Attributes:
         error: What the latest attempt ended with; ``None`` while in service.
+        is_live: Whether the provider lives through a connection now: what it reports at other times is not to be believed.
     """
 
     def __init__(
@@ -104,19 +107,28 @@ class ConnectionKeeper:
         self._stopped = anyio.Event()
         self._settled = anyio.Event()
         self._started = anyio.Event()
+        self._in_service_at: float | None = None
         self.error: CtiError | None = None
+        self.is_live = False
 
     @property
     def is_running(self) -> bool:
         """Whether it keeps the provider connected, or tries to."""
         return self._scope is not None
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether ``stop()`` was called and something is left of the connection."""
+        return self._scope is not None and self._scope.cancel_called
+
     def started(self) -> None:
         """Say that the provider reported ``Started``."""
+        if self._in_service_at is None:
+            self._in_service_at = anyio.current_time()
         self._started.set()
 
     async def wait_settled(self) -> None:
-        """Wait until the first attempt is decided: in service with its calls known, or failed."""
+        """Wait until the present attempt is decided: in service with its calls known, or failed."""
         await self._settled.wait()
 
     async def stop(self) -> None:
@@ -148,27 +160,30 @@ class ConnectionKeeper:
 
     async def _attempts(self) -> None:
         failures = 0
+        attempt = 1
         was_in_service = False
         while True:
             waiting = ProviderState.RECONNECTING if was_in_service else ProviderState.OUT_OF_SERVICE
-            first = not was_in_service and failures == 0
-            self._say(ProviderState.CONNECTING if first else waiting, attempt=failures + 1, error=self.error)
-            began = anyio.current_time()
+            first = not was_in_service and attempt == 1
+            if self._settled.is_set():
+                self._settled = anyio.Event()
+            self._say(ProviderState.CONNECTING if first else waiting, attempt=attempt, error=self.error)
             error = await self._attempt()
-            in_service = self._line.provider_state is ProviderState.IN_SERVICE
-            was_in_service = was_in_service or in_service
-            lasted = anyio.current_time() - began if in_service else 0.0
-            failures = 1 if lasted >= self._policy.stable_after_seconds else failures + 1
+            lasted = None if self._in_service_at is None else anyio.current_time() - self._in_service_at
             self.error = error
             if not error.retryable:
                 self._log.error("cti.connection.failed", provider=self._name, **error.describe())
-                self._say(ProviderState.FAILED, attempt=failures, error=error)
+                self._say(ProviderState.FAILED, attempt=attempt, error=error)
                 return
+            failures = 1 if lasted is not None and lasted >= self._policy.stable_after_seconds else failures + 1
             delay = self._policy.delay_seconds(failures, self._draw)
-            if in_service or failures == 1:
-                self._log.warning("cti.connection.lost", provider=self._name, next_try_in_seconds=round(delay, 1), **error.describe())
+            if lasted is not None or first:
+                told = {"provider": self._name, "next_try_in_seconds": round(delay, 1), **error.describe()}
+                self._log.warning("cti.connection.lost", **told)
+            was_in_service = was_in_service or lasted is not None
+            attempt = 1 if lasted is not None else attempt + 1
             waiting = ProviderState.RECONNECTING if was_in_service else ProviderState.OUT_OF_SERVICE
-            self._say(waiting, attempt=failures, next_try_seconds=delay, error=error)
+            self._say(waiting, attempt=attempt, next_try_seconds=delay, error=error)
             self._settled.set()
             await anyio.sleep(delay)
 
@@ -179,6 +194,7 @@ class ConnectionKeeper:
             What it ended with.
         """
         self._started = anyio.Event()
+        self._in_service_at = None
         outcome: list[CtiError] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, tasks.cancel_scope, outcome)
@@ -200,23 +216,39 @@ class ConnectionKeeper:
         return outcome[0]
 
     async def _run(self, scope: anyio.CancelScope, outcome: list[CtiError]) -> None:
+        self.is_live = True
         try:
             await self._provider.run()
-        except Exception as error:  # whatever a plugin raises is named with the plugin and ends its connection only
-            told = _told_error(error)
-            if told is None:
-                self._log.exception("cti.provider.raised", provider=self._name)
-                told = PluginError(
-                    f"Provider {self._name!r} raised {type(error).__name__} while connected: a fault of the plugin.",
-                    step="connect",
-                    retryable=True,
-                    remedy="Tell its author; the log has the traceback.",
-                )
-                told.__cause__ = error
-            outcome.append(told)
+        except Exception as error:  # noqa: BLE001  # whatever a plugin raises is named with the plugin and ends its connection only
+            outcome.append(self._named(error))
+        except BaseExceptionGroup as group:
+            # A task group of the plugin's that is cancelled can hand on the cancellation and its tasks' faults together.
+            _, faults = group.split(anyio.get_cancelled_exc_class())
+            if not isinstance(faults, ExceptionGroup):
+                raise
+            outcome.append(self._named(faults))
         else:
             outcome.append(NetworkError(f"The connection of provider {self._name!r} ended."))
+        finally:
+            self.is_live = False
         scope.cancel()
+
+    def _named(self, error: Exception) -> CtiError:
+        told = _told_error(error)
+        if isinstance(told, CommandError):
+            failed = NetworkError(f"Provider {self._name!r} could not log in: {told.message}", remedy=told.remedy)
+            failed.__cause__ = told
+            return failed
+        if told is None:
+            self._log.error("cti.provider.raised", provider=self._name, stack=_traceback(error))
+            told = PluginError(
+                f"Provider {self._name!r} raised {type(error).__name__} while connected: a fault of the plugin.",
+                step="connect",
+                retryable=True,
+                remedy="Tell its author; the log has the traceback.",
+            )
+            told.__cause__ = error
+        return told
 
     async def _take_snapshot(self) -> None:
         failures = 0
@@ -229,12 +261,15 @@ class ConnectionKeeper:
                 reason = f"no answer within {self._policy.snapshot_timeout_seconds:g} s"
             except CtiError as error:
                 reason = str(error)
-            except Exception as error:  # whatever a plugin raises is named with the plugin and asked again
-                self._log.exception("cti.provider.raised", provider=self._name)
+            except Exception as error:  # noqa: BLE001  # whatever a plugin raises is named with the plugin and asked again
+                self._log.error("cti.provider.raised", provider=self._name, stack=_traceback(error))
                 reason = f"{type(error).__name__}: a fault of the plugin"
             else:
-                self._publish(self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq))
-                return
+                events = self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq)
+                self._publish(events)
+                if events and type(events[-1]) is SnapshotTaken:
+                    return
+                reason = "it gave no snapshot that can be used: a fault of the plugin"
             failures += 1
             self._log.warning("cti.snapshot.failed", provider=self._name, reason=reason, failures=failures)
             self._settled.set()
@@ -251,6 +286,11 @@ class ConnectionKeeper:
         now = self._clock.now()
         next_try_at = None if next_try_seconds is None else now + timedelta(seconds=next_try_seconds)
         self._publish(self._line.connection_changed(state, now, attempt=attempt, next_try_at=next_try_at, error=error))
+
+
+def _traceback(error: Exception) -> str:
+    # Formatted here: as exc_info it would be up to the renderer, and structlog's own shows local variables, so secrets.
+    return "".join(traceback.format_exception(error))
 
 
 def _told_error(error: Exception) -> CtiError | None:

@@ -7,7 +7,7 @@ the writer or the other readers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -23,9 +23,14 @@ class EventLog:
         epoch: Names this opening of the session.
         resync: Makes the event for a reader whose place is gone, from the number of events it misses.
         capacity: How many events are kept.
+
+    Raises:
+        ValueError: The capacity is less than one.
     """
 
     def __init__(self, epoch: str, resync: Callable[[int | None], ResyncRequired], *, capacity: int = 1024) -> None:
+        if capacity < 1:
+            raise ValueError(f"The capacity of a log of events must be at least 1, not {capacity!r}.")
         self.epoch = epoch
         self.last_seq = 0
         self._resync = resync
@@ -39,20 +44,32 @@ class EventLog:
         """The number of the oldest event that is still kept; one more than ``last_seq`` if there is none."""
         return max(1, self.last_seq - self._capacity + 1)
 
+    def extend(self, events: Sequence[Event]) -> None:
+        """Add events. Their numbers must be the next ones.
+
+        Args:
+            events: The events, in order.
+        """
+        ring, capacity = self._ring, self._capacity
+        seq = self.last_seq
+        for event in events:
+            # An idle session has few events: the ring grows until it is full.
+            if seq < capacity:
+                ring.append(event)
+            else:
+                ring[seq % capacity] = event
+            seq += 1
+        self.last_seq = seq
+        if self._waiting:
+            self._wake()
+
     def append(self, event: Event) -> None:
         """Add an event. Its number must be the next one.
 
         Args:
             event: The event.
         """
-        self.last_seq = seq = event.seq
-        # An idle session has few events: the ring grows until it is full.
-        if seq <= self._capacity:
-            self._ring.append(event)
-        else:
-            self._ring[(seq - 1) % self._capacity] = event
-        if self._waiting:
-            self._wake()
+        self.extend((event,))
 
     def close(self) -> None:
         """Say that nothing more comes: readers end when they have read everything."""
@@ -79,7 +96,7 @@ class EventLog:
         for event in waiting:
             event.set()
 
-    def _next(self, seq: int | None) -> Event | None:
+    def _next_after(self, seq: int | None) -> Event | None:
         """Give the event after a place, the one that makes up for it, or ``None`` if all is read."""
         if seq is None:
             return self._resync(None)
@@ -129,11 +146,16 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
+        log, seq = self._log, self._seq
+        # The usual case without a call: a reader that has not fallen behind and has something to read.
+        if seq is not None and seq < log.last_seq <= seq + log._capacity:
+            self._seq = seq + 1
+            return log._ring[seq % log._capacity]
         while True:
             event = self.next_nowait()
             if event is not None:
                 return event
-            if not await self._log._wait():
+            if not await log._wait():
                 # What was added between the last look and the closing is still to be read.
                 event = self.next_nowait()
                 if event is not None:
@@ -146,7 +168,7 @@ class Subscription:
         Returns:
             The event, or ``None`` if everything is read.
         """
-        event = self._log._next(self._seq)
+        event = self._log._next_after(self._seq)
         if event is not None:
             self._seq = event.seq
         return event

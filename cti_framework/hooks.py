@@ -447,9 +447,13 @@ class Hooks:
 
     Args:
         clock: Gives seconds that only grow; tests turn it by hand.
+
+    Attributes:
+        has_listeners: Whether anybody listens to any event.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.has_listeners = False
         self._clock = clock
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(HookSpecs)
@@ -739,6 +743,7 @@ class Hooks:
         }
         self._catch_all = self._implementations[_CATCH_ALL]
         self._told = {event_type: self._implementations[hook_name(event_type)] + self._catch_all for event_type in EVENT_TYPES}
+        self.has_listeners = any(self._told.values())
 
     def _implementation(self, hook: str, implementation: pluggy.HookImpl) -> _Implementation:
         function = implementation.function

@@ -18,12 +18,13 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import attrs
+import structlog
 
 from cti_framework.connection import ReconnectPolicy
 from cti_framework.errors import LogInRefusedError, ProviderNotSetError, SettingsError, StepTimeoutError, UserConnectionError
 from cti_framework.hooks import Hooks
 from cti_framework.model import CtiModel
-from cti_framework.plugins import PluginKind, PluginRecord, Plugins
+from cti_framework.plugins import PluginKind, PluginRecord, Plugins, PluginStatus
 from cti_framework.provider import BaseCtiProvider, CtiUser
 from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings, describe_settings
 
@@ -64,6 +65,8 @@ class CtiProviderInitializer:
         self._hooks = hooks
         self._companions = tuple(companions)
         self._plugins = plugins
+        self._loading = anyio.Lock()
+        self._log = structlog.get_logger("cti_framework")
 
     @asynccontextmanager
     async def open(self, user: CtiUser | str, *, wait_for_service: bool = True) -> AsyncIterator[CtiModel]:
@@ -104,7 +107,7 @@ class CtiProviderInitializer:
         if isinstance(user, str):
             user = CtiUser(id=user)
         settings = self._settings
-        hooks = self._shared_hooks(settings)
+        hooks = await self._shared_hooks(settings)
         settings, core = await self._core_settings(settings, hooks)
         name, provider_class = await self._load_provider(core)
         settings = await self._ask_hooks(settings, hooks, name, provider_class.settings_type, core)
@@ -113,18 +116,18 @@ class CtiProviderInitializer:
             name: (provider_class.settings_type, provider_class.user_settings_type),
         }
         settings.check_unknown(known)
-        system_settings: Any = settings.read(name, provider_class.settings_type)
+        # Refused early where they are wrong, before anybody is asked anything. A user's own parameters may also say otherwise
+        # what the system says: the address of another PBX, for one.
+        settings.with_user(user.parameters).read(name, provider_class.settings_type)
         await self._log_in(hooks, user, provider_class, core)
         settings = await self._with_user_connection(settings, hooks, user, name, core)
         settings.check_unknown(known)
         user_settings = self._read_user_settings(settings, user, name, provider_class)
         core = settings.read(CORE_PREFIX, CoreSettings)
-        # A user's own parameters may also say otherwise what the system says: the address of another PBX, for one.
-        system_settings = settings.read(name, provider_class.settings_type) if user.parameters else system_settings
         return CtiModel(
             provider_class,
             user=user,
-            settings=system_settings,
+            settings=settings.read(name, provider_class.settings_type),
             user_settings=user_settings,
             name=name,
             hooks=hooks,
@@ -141,15 +144,31 @@ class CtiProviderInitializer:
 
     # ------------------------------------------------------------------ the steps
 
-    def _shared_hooks(self, settings: SystemSettings) -> Hooks:
+    async def _shared_hooks(self, settings: SystemSettings) -> Hooks:
         if self._hooks is None:
-            hooks = Hooks()
-            for number, companion in enumerate(self._companions, start=1):
-                name = getattr(companion, "__name__", type(companion).__name__)
-                hooks.register(companion, name if name not in hooks.names() else f"{name} ({number})")
-            self._installed(settings.read(CORE_PREFIX, CoreSettings)).load_companions(hooks)
-            self._hooks = hooks
+            async with self._loading:
+                # Sessions that are opened at once wait for the first, and share what it loaded.
+                if self._hooks is None:
+                    self._hooks = await self._make_hooks(settings.read(CORE_PREFIX, CoreSettings))
         return self._hooks
+
+    async def _make_hooks(self, core: CoreSettings) -> Hooks:
+        hooks = Hooks()
+        for number, companion in enumerate(self._companions, start=1):
+            name = getattr(companion, "__name__", type(companion).__name__)
+            hooks.register(companion, name if name not in hooks.names() else f"{name} ({number})")
+        plugins = self._installed(core)
+        try:
+            await _in_thread(core.load_timeout_seconds, "load companions", plugins.load_companions, hooks)
+        except StepTimeoutError:
+            # A companion is no reason not to telephone.
+            waiting = [
+                record.name
+                for record in plugins.records()
+                if record.kind is PluginKind.COMPANION and record.status is PluginStatus.AVAILABLE
+            ]
+            self._log.error("cti.companions.hang", not_loaded=waiting, timeout_seconds=core.load_timeout_seconds)
+        return hooks
 
     def _installed(self, core: CoreSettings) -> Plugins:
         if self._plugins is None:
@@ -192,9 +211,7 @@ class CtiProviderInitializer:
         assert record is not None
         return record.name, provider_class
 
-    async def _log_in(
-        self, hooks: Hooks, user: CtiUser, provider_class: type[BaseCtiProvider], core: CoreSettings
-    ) -> None:
+    async def _log_in(self, hooks: Hooks, user: CtiUser, provider_class: type[BaseCtiProvider], core: CoreSettings) -> None:
         answer = await _within(core.log_in_timeout_seconds, "log_in", hooks.log_in, user, provider_class.licences)
         if answer is False:
             raise LogInRefusedError(
@@ -204,9 +221,7 @@ class CtiProviderInitializer:
     async def _with_user_connection(
         self, settings: SystemSettings, hooks: Hooks, user: CtiUser, name: str, core: CoreSettings
     ) -> SystemSettings:
-        answer = await _within(
-            core.user_connection_timeout_seconds, "user_connection", hooks.user_connection, user, name
-        )
+        answer = await _within(core.user_connection_timeout_seconds, "user_connection", hooks.user_connection, user, name)
         if answer is not None:
             if not isinstance(answer, Mapping):
                 raise UserConnectionError(
@@ -267,7 +282,7 @@ async def _in_thread(seconds: float, step: str, act: Callable[..., T], *argument
     def work() -> None:
         try:
             outcome.value = act(*arguments)
-        except BaseException as error:  # handed to the task that waits
+        except BaseException as error:  # noqa: BLE001  # handed to the task that waits
             outcome.error = error
         try:
             anyio.from_thread.run_sync(done.set, token=token)

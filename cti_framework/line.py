@@ -17,7 +17,9 @@ offered is that, less what the session cannot do (``Started.features``), less wh
 Time spent is booked when a report moves a call, from the reports' own times: until a call is connected it is ringing, then
 it is talk, and whenever somebody holds it, it is hold. The three add up to ``Call.total_seconds``.
 
-A report that the table does not allow is *refused*: counted in ``Line.refusals`` and handed to ``on_refused``, never fatal.
+A report that the table does not allow is *refused*: counted in ``Line.refusals`` and handed to ``on_refused``, never fatal,
+and changes nothing. One that is sound but for a field is applied without that field and counted as ``bad_report``: what
+matters is that no call is hidden, and none that is gone is shown, because a plugin filled in something badly.
 Whatever comes in whatever order: no call ends twice, none begins twice, ended identifiers stay ended, and a call that was not
 seen to begin is adopted as soon as anything is said about it.
 """
@@ -26,9 +28,9 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -46,166 +48,63 @@ from cti_framework.calls import (
     Redirection,
     Side,
 )
+from cti_framework.construct import constructor
 from cti_framework.errors import CtiError
 from cti_framework.events import Event, ProviderState
+from cti_framework.line_table import (
+    ADOPTED_AS,
+    ALL_BITS,
+    BIT_DIAL,
+    BIT_MONITOR,
+    BIT_UNHOLD,
+    BITS_CONNECTED,
+    BITS_HELD,
+    BITS_HELD_UNCONNECTED,
+    BITS_PICKED_UP,
+    BITS_PLAIN,
+    BITS_RINGING_IN,
+    BITS_RINGING_OUT,
+    CONSULTING,
+    FEATURES,
+    HOLDERS,
+    OWN_BIT,
+    SIDE_BITS,
+    SIDES,
+    TRANSITIONS,
+    UNKNOWN_BIT,
+    ConsultRule,
+    Situation,
+)
 
 __all__ = ["CONSULTING", "FEATURES", "TRANSITIONS", "ConsultRule", "Line", "Refusal", "Situation"]
 
-_NOBODY: Final[frozenset[Side]] = frozenset()
+T = TypeVar("T")
+
 _NO_PARTY: Final = Party()
-_F = CallFeature
-_S = CallState
-
-TRANSITIONS: Final[Mapping[CallState, Mapping[type[reports.CallReport], CallState]]] = MappingProxyType(
-    {
-        _S.ALERTING: {
-            reports.Answered: _S.ALERTING,
-            reports.Connected: _S.CONNECTED,
-            reports.Conferenced: _S.CONFERENCED,
-            reports.Busy: _S.BUSY,
-            reports.Held: _S.ALERTING,
-            reports.Retrieved: _S.ALERTING,
-            reports.Ended: _S.NONE,
-        },
-        _S.CONNECTED: {
-            reports.Answered: _S.CONNECTED,
-            reports.Connected: _S.CONNECTED,
-            reports.Conferenced: _S.CONFERENCED,
-            reports.Held: _S.CONNECTED,
-            reports.Retrieved: _S.CONNECTED,
-            reports.Ended: _S.NONE,
-        },
-        _S.CONFERENCED: {
-            reports.Answered: _S.CONFERENCED,
-            reports.Connected: _S.CONNECTED,
-            reports.Conferenced: _S.CONFERENCED,
-            reports.Held: _S.CONFERENCED,
-            reports.Retrieved: _S.CONFERENCED,
-            reports.Ended: _S.NONE,
-        },
-        _S.UNKNOWN: {
-            reports.Answered: _S.ALERTING,
-            reports.Connected: _S.CONNECTED,
-            reports.Conferenced: _S.CONFERENCED,
-            reports.Busy: _S.BUSY,
-            reports.Held: _S.CONNECTED,
-            reports.Retrieved: _S.CONNECTED,
-            reports.Ended: _S.NONE,
-        },
-        _S.BUSY: {
-            reports.Connected: _S.CONNECTED,
-            reports.Conferenced: _S.CONFERENCED,
-            reports.Ended: _S.NONE,
-        },
-    }
-)
-"""Base state -> report -> next base state. What is not here is refused. Holding is not a base state: see ``held_by``."""
 
 
-@attrs.frozen
-class Situation:
-    """One row's key in ``FEATURES``: what decides which features a state permits.
-
-    Attributes:
-        state: The state that a host sees.
-        detail: What else decides: the direction of a ringing call, or who holds a held one.
-    """
-
-    state: CallState
-    detail: str = ""
-
-
-_TALKING = _F.DROP | _F.HOLD | _F.BLIND_TRANSFER | _F.CONSULT | _F.DTMF | _F.VIDEO | _F.MUTE | _F.RECORDING
-_HELD = _F.DROP | _F.BLIND_TRANSFER | _F.CONSULT
-
-FEATURES: Final[Mapping[Situation, CallFeature]] = MappingProxyType(
-    {
-        Situation(_S.ALERTING, "in"): _F.ANSWER | _F.DROP,
-        Situation(_S.ALERTING, "in, own device picked up"): _F.DROP,
-        Situation(_S.ALERTING, "out"): _F.DROP,
-        Situation(_S.CONNECTED): _TALKING,
-        Situation(_S.HELD, "by own"): _HELD | _F.UNHOLD,
-        Situation(_S.HELD, "by other"): _HELD | _F.HOLD,
-        Situation(_S.HELD, "by both"): _HELD | _F.UNHOLD,
-        Situation(_S.HELD, "by unknown"): _HELD,
-        Situation(_S.HELD, "by own, not connected yet"): _F.DROP | _F.UNHOLD,
-        Situation(_S.HELD, "by other, not connected yet"): _F.DROP,
-        Situation(_S.CONFERENCED): _F.DROP | _F.HOLD | _F.DTMF | _F.VIDEO | _F.MUTE | _F.RECORDING,
-        Situation(_S.BUSY): _F.DROP,
-        Situation(_S.UNKNOWN): _F.DROP,
-        Situation(_S.NONE): _F.NONE,
-    }
-)
-"""What each state permits, before the session's and the PBX's limits."""
-
-
-@attrs.frozen
-class ConsultRule:
-    """What an enquiry changes in the features of the two calls concerned.
-
-    Attributes:
-        parent_gains: Features that the call gains on whose behalf the enquiry is made.
-        parent_loses: Features that it loses.
-        consult_loses: Features that the enquiry call itself does not have.
-    """
-
-    parent_gains: CallFeature
-    parent_loses: CallFeature
-    consult_loses: CallFeature
-
-
-CONSULTING: Final[Mapping[str, ConsultRule]] = MappingProxyType(
-    {
-        "ringing": ConsultRule(
-            parent_gains=_F.CANCEL_TRANSFER,
-            parent_loses=_F.CONSULT | _F.BLIND_TRANSFER | _F.UNHOLD,
-            consult_loses=_F.CONSULT | _F.BLIND_TRANSFER,
-        ),
-        "talking": ConsultRule(
-            parent_gains=_F.CANCEL_TRANSFER | _F.COMPLETE_TRANSFER | _F.ALTERNATE | _F.CONFERENCE,
-            parent_loses=_F.CONSULT | _F.BLIND_TRANSFER | _F.UNHOLD,
-            consult_loses=_F.CONSULT | _F.BLIND_TRANSFER,
-        ),
-        "held": ConsultRule(
-            parent_gains=_F.CANCEL_TRANSFER | _F.COMPLETE_TRANSFER | _F.ALTERNATE | _F.CONFERENCE,
-            parent_loses=_F.CONSULT | _F.BLIND_TRANSFER,
-            consult_loses=_F.CONSULT | _F.BLIND_TRANSFER | _F.UNHOLD,
-        ),
-    }
-)
-"""By what the enquiry call does: the difference that it makes. While the parent is talked to, the enquiry is "held"."""
-
-_ADOPTED_AS: Final[Mapping[type[reports.CallReport], CallState]] = MappingProxyType(
-    {
-        reports.Answered: _S.ALERTING,
-        reports.Connected: _S.CONNECTED,
-        reports.Conferenced: _S.CONFERENCED,
-        reports.Busy: _S.ALERTING,
-        reports.Held: _S.CONNECTED,
-        reports.Retrieved: _S.CONNECTED,
-        reports.Tones: _S.CONNECTED,
-        reports.RecordingReport: _S.CONNECTED,
-        reports.InfoChanged: _S.UNKNOWN,
-        reports.MediaStarted: _S.UNKNOWN,
-        reports.MediaVideoStarted: _S.UNKNOWN,
-        reports.Muted: _S.UNKNOWN,
-    }
-)
-"""What an unseen call is taken to do when this is the first that is said about it. What is not here adopts nothing."""
-
-# Flag arithmetic costs about a microsecond each; the hot path works on plain numbers and looks the flag up again.
-_FEATURE_BITS: Final[dict[Situation, int]] = {key: int(value) for key, value in FEATURES.items()}
-_BITS_CONNECTED: Final = _FEATURE_BITS[Situation(_S.CONNECTED)]
-_BITS_HELD: Final[dict[frozenset[Side], int]] = {
-    frozenset({Side.OWN}): _FEATURE_BITS[Situation(_S.HELD, "by own")],
-    frozenset({Side.OTHER}): _FEATURE_BITS[Situation(_S.HELD, "by other")],
-    frozenset({Side.OWN, Side.OTHER}): _FEATURE_BITS[Situation(_S.HELD, "by both")],
-    frozenset({Side.OWN, Side.UNKNOWN}): _FEATURE_BITS[Situation(_S.HELD, "by both")],
-    frozenset(Side): _FEATURE_BITS[Situation(_S.HELD, "by both")],
-    frozenset({Side.UNKNOWN}): _FEATURE_BITS[Situation(_S.HELD, "by unknown")],
-    frozenset({Side.OTHER, Side.UNKNOWN}): _FEATURE_BITS[Situation(_S.HELD, "by unknown")],
-}
-_UNHOLD: Final = int(_F.UNHOLD)
+# Built for every report, so built directly.
+_call = constructor(Call)
+_agent_state_changed = constructor(events.AgentStateChanged)
+_call_busy = constructor(events.CallBusy)
+_call_centre_mode_changed = constructor(events.CallCentreModeChanged)
+_call_connected = constructor(events.CallConnected)
+_call_finished = constructor(events.CallFinished)
+_call_held = constructor(events.CallHeld)
+_call_unheld = constructor(events.CallUnheld)
+_call_info_changed = constructor(events.CallInfoChanged)
+_call_saved = constructor(events.CallSaved)
+_call_started = constructor(events.CallStarted)
+_current_call_changed = constructor(events.CurrentCallChanged)
+_disconnected = constructor(events.Disconnected)
+_dtmf_entered = constructor(events.DtmfEntered)
+_error_occurred = constructor(events.ErrorOccurred)
+_initialized = constructor(events.Initialized)
+_line_state_changed = constructor(events.LineStateChanged)
+_provider_state_changed = constructor(events.ProviderStateChanged)
+_raw_message = constructor(events.RawMessage)
+_recording_state_changed = constructor(events.RecordingStateChanged)
+_snapshot_taken = constructor(events.SnapshotTaken)
 
 
 class Refusal:
@@ -244,8 +143,8 @@ class _OpenCall:
         "features",
         "former_ids",
         "frozen",
-        "held_by",
         "hold",
+        "holders",
         "id",
         "inferred",
         "muted",
@@ -267,7 +166,7 @@ class _OpenCall:
         self.id = call_id
         self.direction = direction
         self.base = base
-        self.held_by = _NOBODY
+        self.holders = 0
         self.role = CallRole.CURRENT
         self.own = _NO_PARTY
         self.other = _NO_PARTY
@@ -296,11 +195,25 @@ class _OpenCall:
 
     @property
     def state(self) -> CallState:
-        return CallState.HELD if self.held_by and self.base is not CallState.NONE else self.base
+        return CallState.HELD if self.holders and self.base is not CallState.NONE else self.base
 
     @property
     def is_talked_on(self) -> bool:
-        return (self.base is CallState.CONNECTED or self.base is CallState.CONFERENCED) and Side.OWN not in self.held_by
+        return (self.base is CallState.CONNECTED or self.base is CallState.CONFERENCED) and not self.holders & OWN_BIT
+
+    def permitted_bits(self) -> int:
+        """What the state permits, before the other calls and the session's and the PBX's limits."""
+        base = self.base
+        if self.holders:
+            unconnected = self.connected_at is None and base is not CallState.CONNECTED
+            return (BITS_HELD_UNCONNECTED if unconnected else BITS_HELD)[self.holders]
+        if base is CallState.CONNECTED:
+            return BITS_CONNECTED
+        if base is not CallState.ALERTING:
+            return BITS_PLAIN[base]
+        if self.direction is not CallDirection.IN:
+            return BITS_RINGING_OUT
+        return BITS_RINGING_IN if self.answered_at is None else BITS_PICKED_UP
 
     def book(self, at: datetime) -> None:
         """Add the time since the last change to what the call did in it, and make ``at`` the time of the change."""
@@ -309,7 +222,7 @@ class _OpenCall:
         if seconds <= 0.0:
             return
         self.changed_at = at
-        if self.held_by:
+        if self.holders:
             self.hold += seconds
         elif self.connected_at is None:
             self.ringing += seconds
@@ -349,7 +262,8 @@ class Line:
         self._on_refused = on_refused
         self._open: dict[str, _OpenCall] = {}
         self._former: dict[str, str] = {}
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        # Of an end that came before its call was known by that identifier, the report itself.
+        self._ended: OrderedDict[str, reports.Ended | None] = OrderedDict()
         self._current: _OpenCall | None = None
         self._announced_current: _OpenCall | None = None
         self._line_changed = False
@@ -392,7 +306,7 @@ class Line:
     @property
     def calls(self) -> tuple[Call, ...]:
         """All open calls, in the order in which they began."""
-        return tuple(self._freeze(call) for call in self._open.values())
+        return tuple([call.frozen or self._freeze(call) for call in self._open.values()])
 
     @property
     def current(self) -> Call | None:
@@ -438,7 +352,7 @@ class Line:
         Returns:
             Whether; the latest few thousand are remembered.
         """
-        return call_id in self._ended
+        return call_id in self._ended and self._ended[call_id] is None
 
     # ------------------------------------------------------------------ what the core and the plugins say
 
@@ -453,14 +367,16 @@ class Line:
         """
         applier = self._appliers.get(type(report))
         try:
-            if applier is None or report.at.tzinfo is None:
+            if applier is None or not ((type(report.at) is datetime and report.at.tzinfo is UTC) or _is_moment(report.at)):
                 self._refuse("bad_report", report)
             else:
                 applier(report)
-        except (AttributeError, TypeError, ValueError):
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
             # A plugin that mypy did not check: a field holds what its type does not allow.
             self._refuse("bad_report", report)
-        return self._take()
+        out = self._out
+        self._out = []
+        return out
 
     def apply_snapshot(self, snapshot: reports.Snapshot, *, asked_at_seq: int) -> list[Event]:
         """Make the line agree with what the PBX says it has, except where its events said something newer.
@@ -505,7 +421,7 @@ class Line:
             for call in self._open.values():
                 call.stale = True
                 call.frozen = None
-            self._number(events.Disconnected, at, error)
+            self._number(_disconnected, at, error)
         self._state_changed(state, at, attempt, next_try_at, error)
         self._settle()
         self._announce(at, changed=was is ProviderState.IN_SERVICE and state is not was)
@@ -525,7 +441,7 @@ class Line:
         """
         call = self.find(call_id) or ended
         if call is not None:
-            self._number(events.CallSaved, at, call, None, database_id)
+            self._number(_call_saved, at, call, None, database_id)
         return self._take()
 
     # ------------------------------------------------------------------ events
@@ -551,20 +467,46 @@ class Line:
         self.seq += 1
         self._out.append(event_type(self.epoch, self.seq, at, *fields))
 
-    def _tell(
-        self, event_type: Callable[..., Event], call: _OpenCall, report: reports.CallReport, *fields: Any
-    ) -> None:
-        if self._batch:
-            self._features_alone(call)
-        self.seq += 1
-        call.told_seq = self.seq
+    def _tell(self, event_type: Callable[..., Event], call: _OpenCall, report: reports.Report, *fields: Any) -> None:
+        self.seq = call.told_seq = seq = self.seq + 1
         raw = report.raw if self._raw else None
-        self._out.append(event_type(self.epoch, self.seq, report.at, self._freeze(call), raw, *fields))
+        self._out.append(event_type(self.epoch, seq, report.at, call.frozen or self._freeze(call), raw, *fields))
 
     def _refuse(self, reason: str, report: object) -> None:
         self.refusals[reason] += 1
         if self._on_refused is not None:
             self._on_refused(Refusal(reason, report))
+
+    # ------------------------------------------------------------------ fields of reports, as far as they are sound
+
+    def _sound(self, value: object, kind: type[T], report: object) -> T | None:
+        """Give the value of a report's field, or ``None`` where it is none or not of its kind, which is counted."""
+        if value is None or isinstance(value, kind):
+            return value
+        self._refuse("bad_report", report)
+        return None
+
+    def _all_sound(self, values: object, kind: type[T], report: object) -> tuple[T, ...]:
+        """Give the values of a report's field that are of their kind; the others are counted."""
+        if type(values) is tuple and not values:
+            return ()
+        told = values if isinstance(values, (tuple, list, frozenset, set)) else (values,)
+        sound = tuple(value for value in told if isinstance(value, kind))
+        if len(sound) != len(told) or told is not values:
+            self._refuse("bad_report", report)
+        return sound
+
+    def _attributes(self, value: object, report: object) -> Mapping[str, Any] | None:
+        """Give attributes of our own: a call never changes, whatever the plugin does with its dictionary."""
+        if value is NO_ATTRIBUTES:
+            return NO_ATTRIBUTES
+        # mypy: an abstract class is a kind like any other here.
+        attributes: Mapping[str, Any] | None = self._sound(value, Mapping, report)  # type: ignore[type-abstract]
+        return MappingProxyType(dict(attributes)) if attributes is not None else None
+
+    def _bits(self, value: object, report: object) -> int | None:
+        bits = self._sound(value, int, report)
+        return None if bits is None else int(bits) & ALL_BITS
 
     # ------------------------------------------------------------------ finding and adopting calls
 
@@ -576,13 +518,23 @@ class Line:
 
     def _call_for(self, report: reports.CallReport) -> _OpenCall | None:
         call = self._open.get(report.call_id) or self._known(report.call_id)
-        if call is not None:
-            if call.stale:
-                # What the PBX says about a call after the reconnection is newer than the outage.
-                call.stale = False
-                call.frozen = None
-            return call
-        base = _ADOPTED_AS.get(type(report))
+        if call is None:
+            return self._adopt(report)
+        if call.stale:
+            self._freshen(call)
+            self._announce(report.at)
+        return call
+
+    def _freshen(self, call: _OpenCall) -> None:
+        # What the PBX says about a call after the reconnection is newer than the outage.
+        if self.provider_state is ProviderState.IN_SERVICE and call.stale:
+            call.stale = False
+            call.frozen = None
+            self._line_changed = True
+            self._settle()
+
+    def _adopt(self, report: reports.CallReport) -> _OpenCall | None:
+        base = ADOPTED_AS.get(type(report))
         if not _is_identifier(report.call_id):
             self._refuse("bad_report", report)
         elif report.call_id in self._ended:
@@ -590,20 +542,25 @@ class Line:
         elif base is None:
             self._refuse("unknown_call", report)
         else:
-            call = _OpenCall(report.call_id, CallDirection.UNKNOWN, base, report.at)
-            if base is not CallState.ALERTING and base is not CallState.UNKNOWN:
-                call.answered_at = call.connected_at = report.at
+            call = _OpenCall(
+                report.call_id,
+                CallDirection.UNKNOWN,
+                CallState.UNKNOWN if base is CallState.CONNECTED else base,
+                report.at,
+            )
             self._begin(call, report)
+            if base is CallState.CONNECTED:
+                self._connect(call, report, base)
             return call
         return None
 
     def _begin(self, call: _OpenCall, report: reports.Report) -> None:
+        call.stale = self.provider_state is not ProviderState.IN_SERVICE
         self._open[call.id] = call
         self._settle()
-        self.seq += 1
-        call.told_seq = self.seq
+        self.seq = call.told_seq = self.seq + 1
         raw = report.raw if self._raw else None
-        self._out.append(events.CallStarted(self.epoch, self.seq, call.started_at, self._freeze(call), raw))
+        self._out.append(_call_started(self.epoch, self.seq, call.started_at, self._freeze(call), raw))
         self._announce(report.at, changed=True)
 
     def _parent_of(self, call: _OpenCall) -> _OpenCall | None:
@@ -615,7 +572,7 @@ class Line:
     def _freeze(self, call: _OpenCall) -> Call:
         frozen = call.frozen
         if frozen is None:
-            frozen = call.frozen = Call(
+            frozen = call.frozen = _call(
                 call.id,
                 call.direction,
                 call.state,
@@ -625,7 +582,7 @@ class Line:
                 call.started_at,
                 call.changed_at,
                 self._flags(call.features),
-                call.held_by,
+                HOLDERS[call.holders],
                 call.former_ids,
                 call.parent_id,
                 call.answered_at,
@@ -653,277 +610,267 @@ class Line:
             flags = self._feature_cache[bits] = CallFeature(bits)
         return flags
 
-    def _state_bits(self, call: _OpenCall) -> int:
-        base = call.base
-        if call.held_by:
-            if call.connected_at is None and base is not CallState.CONNECTED and base is not CallState.CONFERENCED:
-                by = "by own, not connected yet" if Side.OWN in call.held_by else "by other, not connected yet"
-                return _FEATURE_BITS[Situation(CallState.HELD, by)]
-            return _BITS_HELD[call.held_by]
-        if base is CallState.CONNECTED:
-            return _BITS_CONNECTED
-        if base is CallState.ALERTING:
-            if call.direction is not CallDirection.IN:
-                return _FEATURE_BITS[Situation(base, "out")]
-            detail = "in" if call.answered_at is None else "in, own device picked up"
-            return _FEATURE_BITS[Situation(base, detail)]
-        return _FEATURE_BITS[Situation(base)]
-
     def _settle(self) -> None:
         """Work out roles and features again, and note whether any of them changed."""
-        if self._batch:
-            return
-        open_calls = self._open.values()
+        current: _OpenCall | None
         if len(self._open) == 1:
-            current: _OpenCall | None = next(iter(open_calls))
+            (current,) = self._open.values()
+            changed = self._assign(current, CallRole.CURRENT, current.permitted_bits())
         else:
-            current = self._choose_current()
-        changed = current is not self._current
-        for call in open_calls:
-            if call is current:
-                role = CallRole.CURRENT
-            elif self._parent_of(call) is not None:
-                role = CallRole.CONSULT
-            else:
-                role = CallRole.WAITING
-            bits = 0
-            if not call.stale:
-                bits = self._state_bits(call)
-                if len(self._open) > 1:
-                    bits = self._among_others(call, role, bits)
-                bits &= self._session_bits
-                if call.allowed is not None:
-                    bits &= call.allowed
-            if bits != call.features or role is not call.role:
-                call.features = bits
-                call.role = role
-                call.frozen = None
-                changed = True
-        self._current = current
-        line_bits = current.features if current is not None else self._session_bits & int(CallFeature.DIAL)
-        line_bits |= self._session_bits & int(CallFeature.MONITOR)
-        if changed or line_bits != self._line_bits:
+            current, changed = self._settle_several()
+        line_bits = current.features if current is not None else self._session_bits & BIT_DIAL
+        line_bits |= self._session_bits & BIT_MONITOR
+        if changed or current is not self._current or line_bits != self._line_bits:
+            self._current = current
             self._line_bits = line_bits
             self._line_changed = True
 
-    def _among_others(self, call: _OpenCall, role: CallRole, bits: int) -> int:
-        for other in self._open.values():
-            if other is call:
-                continue
-            if self._parent_of(other) is call:
-                if other.base is CallState.ALERTING or other.base is CallState.UNKNOWN or other.base is CallState.BUSY:
-                    rule = CONSULTING["ringing"]
-                else:
-                    rule = CONSULTING["held" if Side.OWN in other.held_by else "talking"]
-                if call.base is CallState.CONNECTED or call.base is CallState.CONFERENCED:
-                    bits |= int(rule.parent_gains)
-                bits &= ~int(rule.parent_loses)
-            elif role is CallRole.CONSULT and self._parent_of(call) is other:
-                rule = CONSULTING["talking" if not other.is_talked_on else "held"]
-                bits &= ~int(rule.consult_loses)
-            elif other.is_talked_on:
-                # One mouth: a held call is taken back when no other call is being talked on.
-                bits &= ~_UNHOLD
-        return bits
+    def _assign(self, call: _OpenCall, role: CallRole, bits: int) -> bool:
+        """Give a call its role and, of what is permitted, what can be offered; tell whether that is different."""
+        if call.stale:
+            bits = 0
+        else:
+            bits &= self._session_bits
+            if call.allowed is not None:
+                bits &= call.allowed
+        if bits == call.features and role is call.role:
+            return False
+        call.features = bits
+        call.role = role
+        call.frozen = None
+        return True
 
-    def _choose_current(self) -> _OpenCall | None:
-        candidates = [call for call in self._open.values() if self._parent_of(call) is None]
-        if not candidates:
-            # Calls that are each other's parents: take the first, so that one is shown as current whatever a PBX says.
-            candidates = list(self._open.values())[:1]
+    def _settle_several(self) -> tuple[_OpenCall | None, bool]:
+        calls = list(self._open.values())
+        parents = {call: parent for call in calls if (parent := self._parent_of(call)) is not None}
+        enquiries: dict[_OpenCall, list[_OpenCall]] = {}
+        for call, parent in parents.items():
+            enquiries.setdefault(parent, []).append(call)
+        talked_on = [call for call in calls if call.is_talked_on]
+        # Calls that are each other's parents: take the first, so that one is shown as current whatever a PBX says.
+        candidates = [call for call in calls if call not in parents] or calls[:1]
+        current = self._choose_current(candidates, enquiries)
+        changed = False
+        for call in calls:
+            own_parent = None if call is current else parents.get(call)
+            bits = call.permitted_bits()
+            for enquiry in enquiries.get(call, ()):
+                bits = _with_enquiry(call, enquiry, bits)
+            if own_parent is not None:
+                role = CallRole.CONSULT
+                bits &= ~int(CONSULTING["held" if own_parent.is_talked_on else "talking"].consult_loses)
+            else:
+                role = CallRole.CURRENT if call is current else CallRole.WAITING
+            if bits & BIT_UNHOLD and any(
+                other is not own_parent and parents.get(other) is not call for other in talked_on if other is not call
+            ):
+                # One mouth: a held call is taken back when no other call is being talked on.
+                bits &= ~BIT_UNHOLD
+            changed |= self._assign(call, role, bits)
+        return current, changed
+
+    def _choose_current(self, candidates: list[_OpenCall], enquiries: Mapping[_OpenCall, list[_OpenCall]]) -> _OpenCall | None:
         if not candidates:
             return None
         present = self._current if self._current in candidates else None
-        if present is not None and (present.is_talked_on or self._is_consulting(present)):
+        if present is not None and (present.is_talked_on or present in enquiries):
             return present
         talked_on = next((call for call in candidates if call.is_talked_on), None)
-        if talked_on is not None:
-            return talked_on
-        return present or min(candidates, key=_precedence)
-
-    def _is_consulting(self, call: _OpenCall) -> bool:
-        return any(self._parent_of(other) is call for other in self._open.values())
+        return talked_on or present or min(candidates, key=_precedence)
 
     def _announce(self, at: datetime, *, changed: bool = False) -> None:
         """Say which call is current and what may be done, where that is not what was said last."""
+        if changed:
+            self._line_changed = True
         if self._batch:
             return
         if self._current is not self._announced_current:
             self._announced_current = self._current
-            self._number(events.CurrentCallChanged, at, self.current)
-        if changed or self._line_changed:
+            self._number(_current_call_changed, at, self.current)
+        if self._line_changed:
             self._line_changed = False
-            self._number(events.LineStateChanged, at, self._flags(self._line_bits), self.calls)
+            self.seq = seq = self.seq + 1
+            flags = self._feature_cache.get(self._line_bits)
+            if flags is None:
+                flags = self._flags(self._line_bits)
+            self._out.append(_line_state_changed(self.epoch, seq, at, flags, self.calls))
 
     # ------------------------------------------------------------------ a call's life
 
     def _apply_originated(self, report: reports.Originated) -> None:
-        call = self._new_call(report, CallDirection.OUT)
-        if call is None:
-            return
-        call.other = report.other
-        call.own = report.own or self._own_party()
-        call.parent_id = report.parent_id
-        call.attributes = report.attributes
-        self._begin(call, report)
+        parent_id = self._sound(report.parent_id, str, report)
+        call = self._new_call(report, CallDirection.OUT, parent_id=parent_id)
+        if call is not None:
+            call.parent_id = parent_id
+            self._begin(call, report)
 
     def _apply_offered(self, report: reports.Offered) -> None:
-        call = self._new_call(report, CallDirection.IN)
-        if call is None:
-            return
-        call.other = report.other
-        call.own = report.own or self._own_party()
-        call.redirections = report.redirections
-        call.attributes = report.attributes
-        self._begin(call, report)
+        redirections = self._all_sound(report.redirections, Redirection, report)
+        call = self._new_call(report, CallDirection.IN, redirections=redirections or None)
+        if call is not None:
+            call.redirections = redirections
+            self._begin(call, report)
 
     def _own_party(self) -> Party:
         return Party(self.own_numbers[0]) if self.own_numbers else _NO_PARTY
 
-    def _new_call(self, report: reports.Originated | reports.Offered, direction: CallDirection) -> _OpenCall | None:
+    def _new_call(self, report: reports.Originated | reports.Offered, direction: CallDirection, **news: Any) -> _OpenCall | None:
+        """Make the call that a report begins, or tell what the report adds to one that is open already."""
         known = self._known(report.call_id)
-        if known is None:
-            if not _is_identifier(report.call_id):
-                self._refuse("bad_report", report)
-                return None
-            if report.call_id in self._ended:
-                self._refuse("ended", report)
-                return None
-            return _OpenCall(report.call_id, direction, CallState.ALERTING, report.at)
-        if known.direction is not CallDirection.UNKNOWN:
+        if known is not None and known.direction is not CallDirection.UNKNOWN:
             self._refuse("repeated", report)
             return None
+        if known is None and not _is_identifier(report.call_id):
+            self._refuse("bad_report", report)
+            return None
+        if known is None and report.call_id in self._ended:
+            self._refuse("ended", report)
+            return None
+        own = self._sound(report.own, Party, report)
+        other = self._sound(report.other, Party, report)
+        attributes = self._attributes(report.attributes, report)
+        if known is None:
+            call = _OpenCall(report.call_id, direction, CallState.ALERTING, report.at)
+            call.own = own or self._own_party()
+            call.other = other or _NO_PARTY
+            call.attributes = attributes or NO_ATTRIBUTES
+            return call
         # It was adopted from something said about it earlier; now its beginning comes in.
-        if known.base is CallState.UNKNOWN:
-            known.base = CallState.ALERTING
-        self._change_info(
-            known,
-            report,
-            own=report.own,
-            other=report.other,
-            direction=direction,
-            parent_id=getattr(report, "parent_id", None),
-            redirections=getattr(report, "redirections", None) or None,
-            attributes=report.attributes or None,
-        )
+        self._freshen(known)
+        state = CallState.ALERTING if known.base is CallState.UNKNOWN else None
+        self._change_info(known, report, state, own=own, other=other, direction=direction, attributes=attributes or None, **news)
         return None
 
-    def _move(self, report: reports.CallReport) -> _OpenCall | None:
-        """Find the report's call and move its base state as the table says, or refuse."""
-        call = self._call_for(report)
-        if call is None:
-            return None
+    def _next_base(self, call: _OpenCall, report: reports.CallReport) -> CallState | None:
+        """Tell to which base state the report moves the call; if to none, refuse it."""
         base = TRANSITIONS[call.base].get(type(report))
         if base is None:
             self._refuse("not_in_this_state", report)
-            return None
-        call.book(report.at)
-        call.base = base
-        return call
+        return base
 
     def _apply_answered(self, report: reports.Answered) -> None:
-        call = self._move(report)
-        if call is None:
+        call = self._call_for(report)
+        if call is None or (base := self._next_base(call, report)) is None:
             return
-        if call.answered_at is not None:
+        if call.answered_at is not None and base is call.base:
             self._refuse("repeated", report)
             return
-        call.answered_at = max(report.at, call.started_at)
+        changed = ("answered_at",) if base is call.base else ("state", "answered_at")
+        call.book(report.at)
+        call.base = base
+        if call.answered_at is None:
+            call.answered_at = max(report.at, call.started_at)
         self._settle()
-        self._tell(events.CallInfoChanged, call, report, ("answered_at",))
-        self._announce(report.at)
+        self._tell(_call_info_changed, call, report, changed)
+        self._announce(report.at, changed="state" in changed)
 
     def _apply_connected(self, report: reports.Connected) -> None:
         call = self._call_for(report)
-        if call is None:
+        if call is None or (base := self._next_base(call, report)) is None:
             return
-        was = call.base
-        first = call.connected_at is None
-        if self._move(report) is None:
+        news = {
+            name: party
+            for name, told in (("own", report.own), ("other", report.other))
+            if (party := self._sound(told, Party, report)) is not None and party != getattr(call, name)
+        }
+        if call.connected_at is not None and base is call.base and not news:
+            self._refuse("repeated", report)
             return
-        new_other = report.other if report.other is not None and report.other != call.other else None
-        new_own = report.own if report.own is not None and report.own != call.own else None
-        if new_other is not None:
-            call.other = new_other
-        if new_own is not None:
-            call.own = new_own
-        self._say_connected(call, report, first=first, moved=was is not call.base)
-        if not first and (new_other is not None or new_own is not None):
-            changed = ("other",) if new_own is None else ("own",) if new_other is None else ("own", "other")
-            self._tell(events.CallInfoChanged, call, report, changed)
+        for name, party in news.items():
+            setattr(call, name, party)
+        self._connect(call, report, base, *news)
 
     def _apply_conferenced(self, report: reports.Conferenced) -> None:
         call = self._call_for(report)
-        if call is None:
+        if call is None or (base := self._next_base(call, report)) is None:
             return
-        was = call.base
-        first = call.connected_at is None
-        if self._move(report) is not None:
-            self._say_connected(call, report, first=first, moved=was is not call.base)
+        if base is call.base:
+            self._refuse("repeated", report)
+        else:
+            self._connect(call, report, base)
 
-    def _say_connected(self, call: _OpenCall, report: reports.CallReport, *, first: bool, moved: bool) -> None:
-        if not first and not moved:
-            return
-        if first:
+    def _connect(self, call: _OpenCall, report: reports.Report, base: CallState, *changed: str) -> None:
+        """Bring a call to where the parties can talk; what else changed is told with it."""
+        call.book(report.at)
+        if call.connected_at is None:
+            call.base = base
             call.connected_at = call.changed_at
             if call.answered_at is None:
                 call.answered_at = call.changed_at
-        self._settle()
-        if first:
-            self._tell(events.CallConnected, call, report)
+            self._settle()
+            self._tell(_call_connected, call, report)
         else:
-            self._tell(events.CallInfoChanged, call, report, ("state",))
+            if base is not call.base:
+                changed = (*changed, "state")
+            call.base = base
+            self._settle()
+            self._tell(_call_info_changed, call, report, changed)
         self._announce(report.at, changed=True)
 
     def _apply_busy(self, report: reports.Busy) -> None:
-        call = self._move(report)
-        if call is not None:
-            call.held_by = _NOBODY
-            call.pbx_cause = report.pbx_cause
-            self._settle()
-            self._tell(events.CallBusy, call, report)
-            self._announce(report.at, changed=True)
+        call = self._call_for(report)
+        if call is None or (base := self._next_base(call, report)) is None:
+            return
+        call.book(report.at)
+        # Nobody holds a busy tone: what was held is told to be so no longer.
+        for bit, side in SIDES.items():
+            if call.holders & bit:
+                self._hold(call, report, _call_unheld, call.holders & ~bit, side)
+        call.base = base
+        call.pbx_cause = self._sound(report.pbx_cause, str, report)
+        call.frozen = None
+        self._settle()
+        self._tell(_call_busy, call, report)
+        self._announce(report.at, changed=True)
 
     def _apply_held(self, report: reports.Held) -> None:
         call = self._call_for(report)
         if call is None:
             return
-        if report.by in call.held_by:
-            self._refuse("repeated", report)
-        elif frozenset((report.by,)) not in _BITS_HELD:
+        bit = SIDE_BITS.get(report.by)
+        if bit is None:
             self._refuse("bad_report", report)
-        elif self._move(report) is not None:
-            self._imply_connection(call)
-            call.held_by = call.held_by | {report.by}
-            self._settle()
-            self._tell(events.CallHeld, call, report, report.by)
+        elif call.holders & bit:
+            self._refuse("repeated", report)
+        elif (base := self._next_base(call, report)) is not None:
+            if base is not call.base:
+                # A call of unknown state that is held must have been connected.
+                self._connect(call, report, base)
+            self._hold(call, report, _call_held, call.holders | bit, report.by)
             self._announce(report.at, changed=True)
 
     def _apply_retrieved(self, report: reports.Retrieved) -> None:
         call = self._call_for(report)
         if call is None:
             return
-        by = report.by
-        if by not in call.held_by and len(call.held_by) == 1 and Side.UNKNOWN in (by, *call.held_by):
+        bit = SIDE_BITS.get(report.by)
+        if bit is None:
+            self._refuse("bad_report", report)
+            return
+        if not call.holders & bit:
             # Somebody who was not named held it, or somebody who is not named took it back: there is only one it can be.
-            (by,) = call.held_by
-        if by not in call.held_by:
+            bit = call.holders & UNKNOWN_BIT if bit != UNKNOWN_BIT else call.holders
+        if bit not in SIDES:
             self._refuse("repeated", report)
-        elif self._move(report) is not None:
-            call.held_by = call.held_by - {by}
-            self._settle()
-            self._tell(events.CallUnheld, call, report, by)
+        elif (base := self._next_base(call, report)) is not None:
+            if base is not call.base:
+                self._connect(call, report, base)
+            self._hold(call, report, _call_unheld, call.holders & ~bit, SIDES[bit])
             self._announce(report.at, changed=True)
 
-    def _imply_connection(self, call: _OpenCall) -> None:
-        # A call of unknown state that is held must have been connected: its talk before is not known, so it is none.
-        if call.base is CallState.CONNECTED and call.connected_at is None:
-            call.connected_at = call.changed_at
+    def _hold(self, call: _OpenCall, report: reports.Report, event_type: Callable[..., Event], holders: int, by: Side) -> None:
+        call.book(report.at)
+        call.holders = holders
+        self._settle()
+        self._tell(event_type, call, report, by)
 
     def _apply_tones(self, report: reports.Tones) -> None:
+        digits = self._sound(report.digits, str, report)
+        if digits is None:
+            return
         call = self._call_for(report)
         if call is not None:
-            self._tell(events.DtmfEntered, call, report, report.digits, report.by)
+            self._tell(_dtmf_entered, call, report, digits, report.by)
 
     def _apply_ended(self, report: reports.Ended) -> None:
         call = self._known(report.call_id)
@@ -931,19 +878,31 @@ class Line:
             if not _is_identifier(report.call_id):
                 self._refuse("bad_report", report)
                 return
-            self._refuse("ended" if report.call_id in self._ended else "unknown_call", report)
-            # Its beginning may still be on its way: it must not be shown when it comes.
-            self._remember_end(report.call_id)
+            if report.call_id in self._ended:
+                self._refuse("ended", report)
+            else:
+                # Its beginning, or the change to this identifier, may still be on its way: the call must not be shown then.
+                self._refuse("unknown_call", report)
+                self._remember_end(report.call_id, report)
             return
-        self._end(call, report, report.cause, report.pbx_cause, report.redirection)
+        self._end_as_told(call, report)
+
+    def _end_as_told(self, call: _OpenCall, report: reports.Ended) -> None:
+        self._end(
+            call,
+            report,
+            self._sound(report.cause, EndCause, report) or EndCause.UNKNOWN,
+            self._sound(report.pbx_cause, str, report),
+            self._sound(report.redirection, Redirection, report),
+        )
 
     def _end(
         self,
         call: _OpenCall,
         report: reports.Report,
         cause: EndCause,
-        pbx_cause: str | None,
-        redirection: Redirection | None,
+        pbx_cause: str | None = None,
+        redirection: Redirection | None = None,
         *,
         inferred: bool = False,
     ) -> None:
@@ -952,7 +911,7 @@ class Line:
         call.frozen = None
         call.ended_at = call.changed_at
         call.base = CallState.NONE
-        call.held_by = _NOBODY
+        call.holders = 0
         call.features = 0
         call.stale = False
         call.inferred = inferred
@@ -961,17 +920,16 @@ class Line:
         if redirection is not None:
             call.redirections = (*call.redirections, redirection)
         del self._open[call.id]
-        for call_id in (call.id, *call.former_ids):
+        self._remember_end(call.id)
+        for call_id in call.former_ids:
             self._former.pop(call_id, None)
             self._remember_end(call_id)
-        self.seq += 1
-        raw = report.raw if self._raw else None
-        self._out.append(events.CallFinished(self.epoch, self.seq, report.at, self._freeze(call), raw))
+        self._tell(_call_finished, call, report)
         self._settle()
         self._announce(report.at, changed=True)
 
-    def _remember_end(self, call_id: str) -> None:
-        self._ended[call_id] = None
+    def _remember_end(self, call_id: str, early: reports.Ended | None = None) -> None:
+        self._ended[call_id] = early
         self._ended.move_to_end(call_id)
         if len(self._ended) > self._remembered_ends:
             self._ended.popitem(last=False)
@@ -980,28 +938,33 @@ class Line:
 
     def _apply_info(self, report: reports.InfoChanged) -> None:
         call = self._call_for(report)
-        if call is not None:
-            self._change_info(
-                call,
-                report,
-                own=report.own,
-                other=report.other,
-                direction=report.direction,
-                parent_id=report.parent_id,
-                redirections=report.redirections,
-                attributes=report.attributes,
-            )
+        if call is None:
+            return
+        redirections = report.redirections
+        self._change_info(
+            call,
+            report,
+            own=self._sound(report.own, Party, report),
+            other=self._sound(report.other, Party, report),
+            direction=self._sound(report.direction, CallDirection, report),
+            parent_id=self._sound(report.parent_id, str, report),
+            redirections=None if redirections is None else self._all_sound(redirections, Redirection, report),
+            attributes=self._attributes(report.attributes, report),
+        )
 
-    def _change_info(self, call: _OpenCall, report: reports.CallReport, **news: Any) -> None:
+    def _change_info(self, call: _OpenCall, report: reports.Report, state: CallState | None = None, /, **news: Any) -> None:
         changed = [name for name, value in news.items() if value is not None and value != getattr(call, name)]
-        if not changed:
+        if not changed and state is None:
             return
         call.book(report.at)
         for name in changed:
             setattr(call, name, news[name])
+        if state is not None:
+            call.base = state
+            changed.append("state")
         self._settle()
-        self._tell(events.CallInfoChanged, call, report, tuple(changed))
-        self._announce(report.at)
+        self._tell(_call_info_changed, call, report, tuple(changed))
+        self._announce(report.at, changed=state is not None)
 
     def _apply_id(self, report: reports.IdChanged) -> None:
         old, new = report.call_id, report.new_id
@@ -1010,87 +973,135 @@ class Line:
             self._refuse("bad_report", report)
         elif call is None:
             self._refuse("ended" if old in self._ended else "unknown_call", report)
-            if old in self._ended:
+            if old in self._ended and self._known(new) is None:
+                # It is over; whatever comes by the new identifier is late.
                 self._remember_end(new)
         elif call.id == new:
             self._refuse("repeated", report)
-        elif new in self._ended or (self._known(new) is not None and self._known(new) is not call):
-            self._refuse("id_in_use", report)
+        elif new in self._open:
+            self._take_over(self._open[new], call, report)
+        elif new in self._ended:
+            early = self._ended[new]
+            if early is None:
+                self._refuse("id_in_use", report)
+            else:
+                # Its end was told by the new identifier before the change to it was.
+                self._end_as_told(call, early)
         else:
-            old = call.id
-            call.book(report.at)
-            call.former_ids = (*(i for i in call.former_ids if i != new), old)
-            call.id = new
-            self._former.pop(new, None)
-            for former_id in call.former_ids:
-                self._former[former_id] = new
-            self._open = {other.id: other for other in self._open.values()}
-            for other in self._open.values():
-                if other.parent_id == old:
-                    other.parent_id = new
-                    other.frozen = None
-            self._tell(events.CallInfoChanged, call, report, ("id", "former_ids"))
+            if call.stale:
+                self._freshen(call)
+            self._rename(call, new, report)
+
+    def _take_over(self, successor: _OpenCall, call: _OpenCall, report: reports.IdChanged) -> None:
+        """Deal with a call that is said to be another open one now."""
+        if successor.direction is not CallDirection.UNKNOWN:
+            # Both were seen to begin: they are two, and each has an end of its own to come.
+            self._refuse("id_in_use", report)
+            return
+        # What was said about it by the new identifier came before the change to it, and was adopted: it is one call.
+        for other in self._open.values():
+            if other is not successor and self._parent_of(other) is call:
+                other.parent_id = successor.id
+                other.frozen = None
+        self._end(call, report, EndCause.RESYNC, inferred=True)
+        self._change_info(
+            successor,
+            report,
+            own=call.own if successor.own == _NO_PARTY else None,
+            other=call.other if successor.other == _NO_PARTY else None,
+            direction=call.direction,
+            parent_id=call.parent_id if successor.parent_id is None and call.parent_id != successor.id else None,
+            attributes=None if successor.attributes else call.attributes,
+        )
+
+    def _rename(self, call: _OpenCall, new: str, report: reports.Report) -> None:
+        namesake = self._open.get(self._former.get(new, ""))
+        if namesake is not None:
+            # It was another call's once, or its own: what it names now is this call.
+            namesake.former_ids = tuple(former_id for former_id in namesake.former_ids if former_id != new)
+            namesake.frozen = None
+            del self._former[new]
+        old = call.id
+        call.book(report.at)
+        call.former_ids = (*call.former_ids, old)
+        call.id = new
+        for former_id in call.former_ids:
+            self._former[former_id] = new
+        self._open = {other.id: other for other in self._open.values()}
+        for other in self._open.values():
+            if other.parent_id == old:
+                other.parent_id = new
+                other.frozen = None
+        self._settle()
+        self._tell(_call_info_changed, call, report, ("id", "former_ids"))
+        # Whoever draws from the line's state alone must not go on with the identifier that was.
+        self._announce(report.at, changed=True)
 
     def _apply_recording(self, report: reports.RecordingReport) -> None:
-        call = self._call_for(report)
+        on = self._sound(report.on, bool, report)
+        call = None if on is None else self._call_for(report)
         if call is None:
             return
-        if call.recording is report.on:
+        if call.recording is on:
             self._refuse("repeated", report)
             return
         call.book(report.at)
-        call.recording = report.on
-        self._tell(events.RecordingStateChanged, call, report)
+        call.recording = on
+        self._tell(_recording_state_changed, call, report)
 
     def _apply_muted(self, report: reports.Muted) -> None:
-        call = self._call_for(report)
-        if call is not None and call.muted is not report.on:
+        on = self._sound(report.on, bool, report)
+        call = None if on is None else self._call_for(report)
+        if call is not None and on is not None and call.muted is not on:
             call.book(report.at)
-            call.muted = report.on
-            self._tell(events.CallInfoChanged, call, report, ("muted",))
+            call.muted = on
+            self._tell(_call_info_changed, call, report, ("muted",))
 
     def _apply_media_started(self, report: reports.MediaStarted) -> None:
-        call = self._call_for(report)
-        if call is not None:
-            self._tell(events.WebRtcStarted, call, report, report.media_id)
+        self._tell_media(events.WebRtcStarted, report, report.media_id)
 
     def _apply_media_video(self, report: reports.MediaVideoStarted) -> None:
-        call = self._call_for(report)
-        if call is not None:
-            self._tell(events.WebRtcVideoStarted, call, report, report.media_id)
+        self._tell_media(events.WebRtcVideoStarted, report, report.media_id)
 
     def _apply_media_ended(self, report: reports.MediaEnded) -> None:
+        self._tell_media(events.WebRtcDestroyed, report, report.media_id)
+
+    def _tell_media(self, event_type: Callable[..., Event], report: reports.CallReport, media_id: str) -> None:
         call = self._call_for(report)
         if call is not None:
-            self._tell(events.WebRtcDestroyed, call, report, report.media_id)
+            self._tell(event_type, call, report, media_id)
 
     def _apply_allowed(self, report: reports.Allowed) -> None:
         call = self._known(report.call_id)
         if call is None:
             self._refuse("ended" if report.call_id in self._ended else "unknown_call", report)
             return
-        call.allowed = None if report.features is None else int(report.features)
+        bits = self._bits(report.features, report)
+        if bits is None and report.features is not None:
+            return
+        call.allowed = bits
         self._settle()
-        self._announce(report.at)
+        if self._line_changed:
+            self._announce(report.at)
+            call.told_seq = self.seq
 
     # ------------------------------------------------------------------ the session and its agent
 
     def _apply_started(self, report: reports.Started) -> None:
-        self.own_numbers = report.own_numbers
-        self.agent_states = report.agent_states
-        self.agent_features = report.agent_features or AgentFeature.NONE
-        self._session_bits = int(report.features or 0)
+        self.own_numbers = self._all_sound(report.own_numbers, str, report)
+        self.agent_states = self._all_sound(report.agent_states, AgentState, report)
+        self.agent_features = self._sound(report.agent_features, AgentFeature, report) or AgentFeature.NONE
+        self._session_bits = self._bits(report.features, report) or 0
         self._state_changed(ProviderState.IN_SERVICE, report.at, 0, None, None)
         self._number(
-            events.Initialized,
+            _initialized,
             report.at,
             self._flags(self._session_bits),
             self.agent_features,
             self.agent_states,
             self.own_numbers,
         )
-        if report.agent is not None:
-            self._change_agent(report.agent, report.at)
+        self._change_agent(report.agent, report)
         self._settle()
         self._announce(report.at, changed=True)
 
@@ -1106,131 +1117,191 @@ class Line:
         if self._in_service_since is None or was_in_service is not (state is ProviderState.IN_SERVICE):
             self._in_service_since = at
         self.provider_state = state
-        self._number(events.ProviderStateChanged, at, state, self._in_service_since, attempt, next_try_at, error)
+        self._number(_provider_state_changed, at, state, self._in_service_since, attempt, next_try_at, error)
         event = self._out[-1]
         assert isinstance(event, events.ProviderStateChanged)
         self.provider_state_event = event
 
     def _apply_agent(self, report: reports.AgentReport) -> None:
-        self._change_agent(report.agent, report.at)
+        self._change_agent(report.agent, report)
 
-    def _change_agent(self, agent: Agent, at: datetime) -> None:
-        if agent == self.agent:
+    def _change_agent(self, told: object, report: reports.Report) -> None:
+        agent, at = self._sound(told, Agent, report), report.at
+        if agent is None or agent == self.agent:
             return
         mode_was = self.agent.call_centre_mode
         self.agent = agent
-        self._number(events.AgentStateChanged, at, agent)
+        self._number(_agent_state_changed, at, agent)
         if agent.call_centre_mode is not None and agent.call_centre_mode is not mode_was:
-            self._number(events.CallCentreModeChanged, at, agent.call_centre_mode)
+            self._number(_call_centre_mode_changed, at, agent.call_centre_mode)
 
     def _apply_call_centre(self, report: reports.CallCentreModeReport) -> None:
-        if self.agent.call_centre_mode is not report.on:
-            self.agent = attrs.evolve(self.agent, call_centre_mode=report.on)
-            self._number(events.CallCentreModeChanged, report.at, report.on)
+        on = self._sound(report.on, bool, report)
+        if on is not None and self.agent.call_centre_mode is not on:
+            self.agent = attrs.evolve(self.agent, call_centre_mode=on)
+            self._number(_call_centre_mode_changed, report.at, on)
 
     def _apply_trouble(self, report: reports.Trouble) -> None:
         call = None if report.call_id is None else self.find(report.call_id)
-        self._number(events.ErrorOccurred, report.at, report.error, call)
+        self._number(_error_occurred, report.at, report.error, call)
 
     def _apply_raw(self, report: reports.Raw) -> None:
         if self._raw:
-            self._number(events.RawMessage, report.at, report.raw)
+            self._number(_raw_message, report.at, report.raw)
 
     # ------------------------------------------------------------------ reconciling
 
     def _apply_snapshot(self, snapshot: reports.Snapshot) -> None:
         """Make the line agree with what the PBX says it has: the only way by which calls end or begin without a report."""
+        items = [item for told in snapshot.calls if (item := self._sound_item(told, snapshot)) is not None]
+        # A call that cannot be read may be any of ours.
+        complete = snapshot.complete is True and len(items) == len(snapshot.calls)
+        there = {call for item in items if item.state is not CallState.NONE and (call := self._match(item)) is not None}
+        over = {call for item in items if item.state is CallState.NONE and (call := self._match(item)) is not None}
         self._batch = True
         try:
-            seen: set[int] = set()
-            for item in snapshot.calls:
-                call = self._reconcile(item, snapshot)
-                if call is not None:
-                    seen.add(id(call))
-            if snapshot.complete:
-                for call in [c for c in self._open.values() if id(c) not in seen and not self._is_newer(c)]:
-                    self._end(call, snapshot, EndCause.RESYNC, None, None, inferred=True)
+            for call in list(self._open.values()):
+                if call not in there and (complete or call in over) and not self._is_newer(call):
+                    self._end(call, snapshot, EndCause.RESYNC, inferred=True)
+            for item in items:
+                if item.state is not CallState.NONE:
+                    self._reconcile(item, snapshot)
         finally:
             self._batch = False
-        if snapshot.agent is not None:
-            self._change_agent(snapshot.agent, snapshot.at)
-        self._settle()
+        self._change_agent(snapshot.agent, snapshot)
         self._announce(snapshot.at)
-        self._number(events.SnapshotTaken, snapshot.at, self.calls, self.agent, snapshot.complete)
+        self._number(_snapshot_taken, snapshot.at, self.calls, self.agent, complete)
+
+    def _sound_item(self, told: object, snapshot: reports.Snapshot) -> reports.CallSnapshot | None:
+        """Give a snapshot's call with what is sound of it; nothing if it cannot be told which call it is."""
+        item = self._sound(told, reports.CallSnapshot, snapshot)
+        if item is None:
+            return None
+        if not _is_identifier(item.call_id):
+            self._refuse("bad_report", snapshot)
+            return None
+        return reports.CallSnapshot(
+            call_id=item.call_id,
+            direction=self._sound(item.direction, CallDirection, snapshot) or CallDirection.UNKNOWN,
+            state=_or(self._sound(item.state, CallState, snapshot), CallState.UNKNOWN),
+            own=self._sound(item.own, Party, snapshot) or _NO_PARTY,
+            other=self._sound(item.other, Party, snapshot) or _NO_PARTY,
+            held_by=frozenset(self._all_sound(item.held_by, Side, snapshot)),
+            former_ids=tuple(filter(None, self._all_sound(item.former_ids, str, snapshot))),
+            parent_id=self._sound(item.parent_id, str, snapshot),
+            started_at=self._sound_time(item.started_at, snapshot),
+            answered_at=self._sound_time(item.answered_at, snapshot),
+            connected_at=self._sound_time(item.connected_at, snapshot),
+            attributes=self._attributes(item.attributes, snapshot) or NO_ATTRIBUTES,
+            allowed=self._sound(item.allowed, CallFeature, snapshot),
+        )
+
+    def _sound_time(self, value: object, snapshot: reports.Snapshot) -> datetime | None:
+        time = self._sound(value, datetime, snapshot)
+        if time is None or _is_moment(time):
+            return time
+        self._refuse("bad_report", snapshot)
+        return None
 
     def _is_newer(self, call: _OpenCall) -> bool:
         return self._asked_at_seq is not None and call.told_seq > self._asked_at_seq
 
-    def _reconcile(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> _OpenCall | None:
+    def _match(self, item: reports.CallSnapshot) -> _OpenCall | None:
+        """Find the open call that a snapshot speaks of: none where its end was seen, for then the snapshot is older."""
+        call = self._open.get(item.call_id)
         ids = (item.call_id, *item.former_ids)
-        if any(call_id in self._ended for call_id in ids):
-            # The end was seen: a snapshot that still lists the call is older than that.
-            return None
-        call = next((known for known in map(self._known, ids) if known is not None), None)
+        if call is None and not any(call_id in self._ended for call_id in ids):
+            call = next((known for known in map(self._known, ids) if known is not None), None)
+        return call
+
+    def _reconcile(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
+        call = self._match(item)
         at = snapshot.at
         if call is None:
-            started_at = min(item.started_at or at, at)
-            call = _OpenCall(item.call_id, item.direction, _base_of(item), started_at)
-            call.former_ids = item.former_ids
-            call.own, call.other, call.parent_id = item.own, item.other, item.parent_id
-            call.attributes = item.attributes
-            self._former.update(dict.fromkeys(item.former_ids, item.call_id))
-            self._begin_in_full(call, item, snapshot)
-        elif self._is_newer(call):
-            return call
-        else:
-            call.stale = False
-            call.frozen = None
-            if call.id != item.call_id and item.call_id not in self._open:
-                self._apply_id(reports.IdChanged(at=at, call_id=call.id, new_id=item.call_id))
+            if not any(call_id in self._ended for call_id in (item.call_id, *item.former_ids)):
+                self._begin_in_full(item, snapshot)
+        elif not self._is_newer(call):
+            self._freshen(call)
+            if item.answered_at is not None and call.answered_at is None and call.base is CallState.ALERTING:
+                self._apply_answered(reports.Answered(at=min(item.answered_at, at), call_id=call.id, raw=snapshot.raw))
+            # Before what is true as of the snapshot: it may tell of an earlier moment.
+            self._catch_up(call, item, snapshot)
+            if call.id != item.call_id and (call.id in item.former_ids or item.call_id not in call.former_ids):
+                self._rename(call, item.call_id, snapshot)
+            self._learn_former_ids(call, item)
+            rings = call.base is CallState.UNKNOWN and item.state is CallState.ALERTING
             self._change_info(
                 call,
-                reports.InfoChanged(at=at, call_id=call.id),
+                snapshot,
+                CallState.ALERTING if rings else None,
                 own=item.own if item.own != _NO_PARTY else None,
                 other=item.other if item.other != _NO_PARTY else None,
                 direction=item.direction if item.direction is not CallDirection.UNKNOWN else None,
                 parent_id=item.parent_id,
                 attributes=item.attributes or None,
             )
-        call.allowed = None if item.allowed is None else int(item.allowed)
-        self._catch_up(call, item, at)
-        return call
+            if item.allowed is not None:
+                call.allowed = int(item.allowed) & ALL_BITS
+                self._settle()
 
-    def _begin_in_full(self, call: _OpenCall, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
-        base = call.base
-        call.base = CallState.ALERTING if base in (CallState.CONNECTED, CallState.CONFERENCED) else base
-        self._open[call.id] = call
-        self._features_alone(call)
-        self._number(events.CallStarted, call.started_at, self._freeze(call), None)
+    def _begin_in_full(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
+        """Begin a call as if it had been seen to: it appears, and then does what the PBX says it does."""
+        talks = item.state in (CallState.CONNECTED, CallState.CONFERENCED, CallState.HELD)
+        started_at = min(item.started_at or snapshot.at, snapshot.at)
+        base = CallState.ALERTING if talks or item.state is CallState.BUSY else item.state
+        call = _OpenCall(item.call_id, item.direction, base, started_at)
+        call.own, call.other, call.parent_id = item.own, item.other, item.parent_id
+        call.attributes = item.attributes
+        call.allowed = None if item.allowed is None else int(item.allowed) & ALL_BITS
         if item.answered_at is not None:
-            call.answered_at = max(item.answered_at, call.started_at)
-            call.frozen = None
+            call.answered_at = max(item.answered_at, started_at)
+        self._open[call.id] = call
+        self._learn_former_ids(call, item)
+        self._begin(call, snapshot)
+        self._catch_up(call, item, snapshot)
 
-    def _catch_up(self, call: _OpenCall, item: reports.CallSnapshot, at: datetime) -> None:
-        base = _base_of(item)
-        if base is not call.base and base is not CallState.UNKNOWN and base is not CallState.ALERTING:
-            connected_at = at
-            if call.connected_at is None and item.connected_at is not None:
-                connected_at = min(max(item.connected_at, call.changed_at), at)
-            kind = {CallState.CONNECTED: reports.Connected, CallState.CONFERENCED: reports.Conferenced}.get(base)
-            if kind is not None:
-                self._appliers[kind](kind(at=connected_at, call_id=call.id))
-            elif base is CallState.BUSY:
-                self._apply_busy(reports.Busy(at=at, call_id=call.id))
-        for side in sorted(item.held_by - call.held_by, key=_side_order):
-            self._apply_held(reports.Held(at=at, call_id=call.id, by=side))
-        # A PBX that says HELD without saying by whom does not say that one of the two has taken it back.
-        if item.state is not CallState.HELD or item.held_by:
-            for side in sorted(call.held_by - item.held_by, key=_side_order):
-                self._apply_retrieved(reports.Retrieved(at=at, call_id=call.id, by=side))
-        self._features_alone(call)
+    def _learn_former_ids(self, call: _OpenCall, item: reports.CallSnapshot) -> None:
+        for former_id in item.former_ids:
+            if former_id != call.id and former_id not in self._ended and self._known(former_id) is None:
+                call.former_ids = (*call.former_ids, former_id)
+                call.frozen = None
+                self._former[former_id] = call.id
+                self._line_changed = True
+        self._settle()
 
-    def _features_alone(self, call: _OpenCall) -> None:
-        bits = self._state_bits(call) & self._session_bits
-        bits = bits if call.allowed is None else bits & call.allowed
-        if bits != call.features:
-            call.features = bits
-            call.frozen = None
+    def _catch_up(self, call: _OpenCall, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
+        """Say, as if it had been reported, what must have happened to a call since it was as the line knows it."""
+        at, raw, call_id = snapshot.at, snapshot.raw, call.id
+        state = item.state
+        connected_at = at
+        if call.connected_at is None and item.connected_at is not None:
+            connected_at = min(max(item.connected_at, call.changed_at), at)
+        if state is CallState.CONFERENCED and call.base is not state:
+            self._apply_conferenced(reports.Conferenced(at=connected_at, call_id=call_id, raw=raw))
+        elif (state is CallState.CONNECTED and call.base is not state) or (state is CallState.HELD and call.connected_at is None):
+            self._apply_connected(reports.Connected(at=connected_at, call_id=call_id, raw=raw))
+        elif state is CallState.BUSY and call.base is not state:
+            self._apply_busy(reports.Busy(at=at, call_id=call_id, raw=raw))
+        held_by = item.held_by
+        if state is CallState.HELD and not held_by:
+            # A PBX that says HELD without saying by whom does not say that one of the two has taken it back.
+            held_by = HOLDERS[call.holders] or HOLDERS[UNKNOWN_BIT]
+        for bit, side in SIDES.items():
+            if side in held_by and not call.holders & bit:
+                self._apply_held(reports.Held(at=at, call_id=call_id, by=side, raw=raw))
+        for bit, side in SIDES.items():
+            if side not in held_by and call.holders & bit:
+                self._apply_retrieved(reports.Retrieved(at=at, call_id=call_id, by=side, raw=raw))
+
+
+def _with_enquiry(call: _OpenCall, enquiry: _OpenCall, bits: int) -> int:
+    if enquiry.base in (CallState.ALERTING, CallState.UNKNOWN, CallState.BUSY):
+        rule = CONSULTING["ringing"]
+    else:
+        rule = CONSULTING["held" if enquiry.holders & OWN_BIT else "talking"]
+    if call.base is CallState.CONNECTED or call.base is CallState.CONFERENCED:
+        bits |= int(rule.parent_gains)
+    return bits & ~int(rule.parent_loses)
 
 
 def _is_identifier(value: object) -> bool:
@@ -1238,21 +1309,18 @@ def _is_identifier(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _base_of(item: reports.CallSnapshot) -> CallState:
-    if item.state is CallState.HELD:
-        return CallState.CONNECTED
-    if item.state is CallState.NONE:
-        return CallState.UNKNOWN
-    return item.state
+def _is_moment(value: object) -> bool:
+    return isinstance(value, datetime) and value.utcoffset() is not None
+
+
+def _or(state: CallState | None, otherwise: CallState) -> CallState:
+    # NONE, which is ended, counts as nothing.
+    return otherwise if state is None else state
 
 
 def _precedence(call: _OpenCall) -> int:
-    if call.held_by:
+    if call.holders:
         return 1
     if call.base is CallState.ALERTING and call.direction is CallDirection.IN:
         return 3
     return 2
-
-
-def _side_order(side: Side) -> int:
-    return tuple(Side).index(side)

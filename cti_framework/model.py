@@ -6,7 +6,9 @@ handed to the provider under a time-out, and ends in a value or in an error that
 
 from __future__ import annotations
 
+import traceback
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -25,11 +27,13 @@ from cti_framework.errors import (
     CommandError,
     CommandStage,
     CommandUnconfirmedError,
+    ConnectionFailedError,
     CtiError,
     InvalidArgumentError,
     NotAllowedNowError,
     NotConnectedError,
     NotSupportedError,
+    PluginError,
     SessionClosedError,
 )
 from cti_framework.eventlog import EventLog, Subscription
@@ -45,6 +49,7 @@ T = TypeVar("T")
 
 _CLOSE_SECONDS = 5.0
 _DIGITS = frozenset("0123456789*#ABCD")
+_MONITOR_MODES = ("listen", "whisper", "barge")
 
 
 @attrs.frozen
@@ -87,6 +92,9 @@ class CtiModel:
     Attributes:
         user: As given.
         provider_name: As given.
+
+    Raises:
+        PluginError: The provider cannot be made.
     """
 
     def __init__(
@@ -117,7 +125,8 @@ class CtiModel:
         epoch = uuid.uuid4().hex
         self._line = Line(epoch, raw=raw_messages, on_refused=self._on_refused)
         self._events = EventLog(epoch, lambda missed: self._line.resync(missed, self.now()), capacity=event_log_capacity)
-        self._provider = provider_class(
+        self._provider = self._make_provider(
+            provider_class,
             ProviderContext(
                 user=user,
                 settings=settings,
@@ -127,7 +136,7 @@ class CtiModel:
                 find_call=self._line.find,
                 log=self._log,
                 wants_raw=raw_messages,
-            )
+            ),
         )
         self._capabilities = provider_class.capabilities
         self._auto_connect = auto_connect
@@ -143,6 +152,20 @@ class CtiModel:
         self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._is_closed = False
+        self._untold: deque[Event] = deque()
+        self._is_telling = False
+
+    def _make_provider(self, provider_class: type[BaseCtiProvider], context: ProviderContext) -> BaseCtiProvider:
+        try:
+            return provider_class(context)
+        except CtiError:
+            raise
+        except Exception as error:  # whatever a plugin raises is named with the plugin
+            raise PluginError(
+                f"Provider {self.provider_name!r} cannot be made: it raised {type(error).__name__}, a fault of the plugin.",
+                step="make_provider",
+                remedy="Tell its author; the cause has the traceback.",
+            ) from error
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -210,8 +233,10 @@ class CtiModel:
             SessionClosedError: The session is not open.
             ConnectionFailedError: The attempt failed. The core goes on trying if the error is retryable.
         """
-        if self._tasks is None or self._is_closed:
-            raise SessionClosedError("The session is not open.", step="connect", remedy="Open it with `async with`.")
+        self._check_open("connect")
+        while self._keeper.is_stopping:
+            await self._keeper.stop()
+            self._check_open("connect")
         if not self._keeper.is_running:
             self._start_keeper()
         await self._wait_for_connection()
@@ -229,6 +254,12 @@ class CtiModel:
         await self._keeper.wait_settled()
         if self._keeper.error is not None:
             raise self._keeper.error
+        if self._line.provider_state is not ProviderState.IN_SERVICE:
+            raise ConnectionFailedError(
+                "The session was disconnected while it was connecting.",
+                retryable=False,
+                remedy="Somebody called `disconnect()` or closed the session; `connect()` begins again.",
+            )
 
     # ------------------------------------------------------------------ what a host reads
 
@@ -317,10 +348,14 @@ class CtiModel:
     # ------------------------------------------------------------------ what the provider and the core say
 
     def _report(self, report: Report) -> None:
-        if type(report) is Started:
-            report = self._within_capabilities(report)
-            self._publish(self._line.apply(report))
-            self._keeper.started()
+        if not self._keeper.is_live:
+            # A leftover of a connection that is over would make the session look alive.
+            self._line.refusals["not_connected"] += 1
+            self._on_refused(Refusal("not_connected", report))
+        elif type(report) is Started:
+            self._publish(self._line.apply(self._within_capabilities(report)))
+            if self._line.provider_state is ProviderState.IN_SERVICE:
+                self._keeper.started()
         else:
             events = self._line.apply(report)
             if events:
@@ -339,12 +374,21 @@ class CtiModel:
         return attrs.evolve(report, features=features & most.calls, agent_features=agent_features & most.agent)
 
     def _publish(self, events: list[Event]) -> None:
-        append = self._events.append
+        self._events.extend(events)
         hooks = self._hooks
-        for event in events:
-            append(event)
-            if hooks.wants(type(event)):
-                hooks.tell(self, event)
+        if hooks.has_listeners:
+            self._untold.extend(event for event in events if hooks.wants(type(event)))
+        if self._untold and not self._is_telling:
+            self._tell_hooks()
+
+    def _tell_hooks(self) -> None:
+        # What an implementation sets off is told when all of them have been told what came before it.
+        self._is_telling = True
+        try:
+            while self._untold:
+                self._hooks.tell(self, self._untold.popleft())
+        finally:
+            self._is_telling = False
 
     def _on_refused(self, refusal: Refusal) -> None:
         key = (refusal.reason, type(refusal.report).__name__)
@@ -455,7 +499,8 @@ class CtiModel:
         Raises:
             CommandError: As for every verb.
         """
-        await self._on_pair("complete_transfer", CallFeature.COMPLETE_TRANSFER, call, consult_call, self._provider.complete_transfer)
+        act = self._provider.complete_transfer
+        await self._on_pair("complete_transfer", CallFeature.COMPLETE_TRANSFER, call, consult_call, act)
 
     async def cancel_transfer(self, call: Call | str | None = None, consult_call: Call | str | None = None) -> None:
         """End the enquiry and take the first call back.
@@ -481,9 +526,7 @@ class CtiModel:
         """
         known = self._allowed("blind_transfer", CallFeature.BLIND_TRANSFER, call)
         self._check_text("blind_transfer", "destination", destination)
-        await self._command(
-            "blind_transfer", self._timeouts.command_seconds, self._provider.blind_transfer, known, destination
-        )
+        await self._command("blind_transfer", self._timeouts.command_seconds, self._provider.blind_transfer, known, destination)
 
     async def alternate(self, call: Call | str | None = None, consult_call: Call | str | None = None) -> None:
         """Talk to the other one of the two, and hold the one talked to.
@@ -608,6 +651,11 @@ class CtiModel:
             CommandError: As for every verb.
         """
         self._check_line("monitor", CallFeature.MONITOR, "the line does not allow it")
+        self._check_text("monitor", "call_id", call_id)
+        if mode not in _MONITOR_MODES:
+            raise InvalidArgumentError(
+                f"monitor: {mode!r} is no mode.", command="monitor", remedy=f"Modes are {', '.join(_MONITOR_MODES)}."
+            )
         return await self._command("monitor", self._timeouts.make_call_seconds, self._provider.monitor, call_id, mode)
 
     async def set_agent_state(self, state: str, reason: str | None = None) -> None:
@@ -622,9 +670,7 @@ class CtiModel:
         """
         self._check_agent("set_agent_state", AgentFeature.SET_STATE)
         self._check_text("set_agent_state", "state", state)
-        await self._command(
-            "set_agent_state", self._timeouts.command_seconds, self._provider.set_agent_state, state, reason
-        )
+        await self._command("set_agent_state", self._timeouts.command_seconds, self._provider.set_agent_state, state, reason)
 
     async def set_wrap_up(self, on: bool) -> None:
         """Enter or leave after-call work.
@@ -663,9 +709,8 @@ class CtiModel:
             CommandError: As for every verb. It always ends, in an answer or in an error.
         """
         self._check_agent("query_recordings", AgentFeature.CALL_RECORDS)
-        return await self._command(
-            "query_recordings", self._timeouts.query_seconds, self._provider.query_recordings, call_id
-        )
+        self._check_text("query_recordings", "call_id", call_id)
+        return await self._command("query_recordings", self._timeouts.query_seconds, self._provider.query_recordings, call_id)
 
     # ------------------------------------------------------------------ what every verb goes through
 
@@ -682,31 +727,41 @@ class CtiModel:
             consult_call = next((other for other in self._line.calls if other.parent_id == known.id), None)
             if consult_call is None:
                 raise NotAllowedNowError(verb, reason="there is no enquiry call", command=verb)
-        await self._command(verb, self._timeouts.command_seconds, act, known, self._find(verb, consult_call))
+        enquiry = self._find(verb, consult_call)
+        if enquiry.parent_id != known.id:
+            raise NotAllowedNowError(
+                f"{verb} for call {known.id!r}", reason=f"call {enquiry.id!r} is no enquiry on its behalf", command=verb
+            )
+        await self._command(verb, self._timeouts.command_seconds, act, known, enquiry)
 
     async def _command(self, verb: str, seconds: float, act: Callable[..., Awaitable[T]], *arguments: object) -> T:
         try:
-            with anyio.fail_after(seconds):
+            with anyio.move_on_after(seconds):
                 return await act(*arguments)
-        except TimeoutError as error:
-            raise CommandUnconfirmedError(
-                f"{verb}: provider {self.provider_name!r} did not end it within {seconds:g} s.",
-                command=verb,
-                remedy="It may have acted: look at the calls before trying again.",
-            ) from error
         except CommandError as error:
             error.step = verb
             raise
-        except CtiError:
-            raise
+        except CtiError as error:
+            # It says nothing about how far the command got.
+            raise CommandUnconfirmedError(
+                f"{verb}: {error.message}",
+                command=verb,
+                remedy="It may have acted: look at the calls before trying again.",
+            ) from error
         except Exception as error:  # whatever a plugin raises is named with the plugin, and may have been sent
-            self._log.exception("cti.provider.raised", verb=verb)
+            # As text: a renderer that is given the exception may show local variables, so secrets.
+            self._log.error("cti.provider.raised", verb=verb, stack="".join(traceback.format_exception(error)))
             raise CommandError(
                 f"{verb}: provider {self.provider_name!r} raised {type(error).__name__}: a fault of the plugin.",
                 stage=CommandStage.UNCONFIRMED,
                 command=verb,
                 remedy="It may have acted. Tell the plugin's author; the log has the traceback.",
             ) from error
+        raise CommandUnconfirmedError(
+            f"{verb}: provider {self.provider_name!r} did not end it within {seconds:g} s.",
+            command=verb,
+            remedy="It may have acted: look at the calls before trying again.",
+        )
 
     def _find(self, verb: str, call: Call | str | None) -> Call:
         if call is None:
@@ -714,6 +769,8 @@ class CtiModel:
             if call is None:
                 raise NotAllowedNowError(verb, reason="there is no call", command=verb)
         call_id = call.id if isinstance(call, Call) else call
+        if not isinstance(call_id, str):
+            raise InvalidArgumentError(f"{verb}: a call is a Call or its identifier, not {call!r}.", command=verb)
         known = self._line.find(call_id)
         if known is not None:
             return known
@@ -761,9 +818,12 @@ class CtiModel:
             remedy="Ask `capabilities`, `features` or `call.features` before offering it.",
         )
 
-    def _check_connected(self, verb: str) -> None:
+    def _check_open(self, step: str) -> None:
         if self._is_closed or self._tasks is None:
-            raise SessionClosedError("The session is not open.", step=verb, remedy="Open it with `async with`.")
+            raise SessionClosedError("The session is not open.", step=step, remedy="Open it with `async with`.")
+
+    def _check_connected(self, verb: str) -> None:
+        self._check_open(verb)
         if self._line.provider_state is not ProviderState.IN_SERVICE:
             raise NotConnectedError(
                 f"{verb}: there is no connection to the PBX ({self._line.provider_state.value}). Nothing was sent.",
@@ -773,6 +833,4 @@ class CtiModel:
 
     def _check_text(self, verb: str, name: str, value: object) -> None:
         if not isinstance(value, str) or not value.strip():
-            raise InvalidArgumentError(
-                f"{verb}: {name} must be a text that is not empty, not {value!r}.", command=verb
-            )
+            raise InvalidArgumentError(f"{verb}: {name} must be a text that is not empty, not {value!r}.", command=verb)

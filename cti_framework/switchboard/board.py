@@ -353,9 +353,7 @@ class Switchboard:
         """
         account = self.account(presence)
         with self._delivery.operation():
-            caller = self._exchange.factory.inbound(
-                number=number, name=name, domain=account.domain, destination=account.number
-            )
+            caller = self._exchange.factory.inbound(number=number, name=name, domain=account.domain, destination=account.number)
             self._exchange.signalling.ring_in(caller)
             own = self._exchange.ring_for(caller, account, caller_name=number)
             if not own:
@@ -461,8 +459,9 @@ class Switchboard:
         leg = self.leg(leg_uuid)
         if leg.rings_in is not None:
             raise SwitchError(_FAILED)
+        leg.cancel_transfer()
         carry_out = partial(self._exchange.transfer, leg, destination)
-        leg.timers.append(self.call_later(self.options.transfer_seconds, carry_out))
+        leg.transfer_timer = self.call_later(self.options.transfer_seconds, carry_out)
 
     def bridge(self, first_uuid: str, second_uuid: str) -> None:
         """Join two answered legs; those they were joined with are hung up a moment later, then the two are joined.

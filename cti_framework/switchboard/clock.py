@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import TaskStatus
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cti_framework.switchboard.board import Switchboard
 
 __all__ = ["Clock", "Timer", "drive"]
+
+_ROUNDING_SECONDS: Final = 1e-9
+"""A timer this close is due: the sleep until it can be too short for a clock that jumps from sleep to sleep to move at all."""
 
 
 class Timer:
@@ -142,7 +145,7 @@ class Clock:
 
     def fire_due(self) -> None:
         """Fire the timers that are due now."""
-        self._fire_until(self.elapsed_seconds)
+        self._fire_until(self.elapsed_seconds + _ROUNDING_SECONDS)
 
     @contextmanager
     def follow(self, source: Callable[[], float], wake: Callable[[], None]) -> Generator[None]:

@@ -290,6 +290,7 @@ class Exchange:
         """
         left = [leg.partner for leg in (first, second) if leg.partner is not None and leg.partner not in (first, second)]
         for leg in (first, second):
+            leg.cancel_transfer()
             self.signalling.part(leg)
             self.stop_ringing_for(leg)
 
@@ -299,6 +300,8 @@ class Exchange:
                     self.hang_up(leg, NORMAL)
             if first.answered and second.answered and first.partner is None and second.partner is None:
                 for leg, other in ((first, second), (second, first)):
+                    # A transfer may have come in between.
+                    self.stop_ringing_for(leg)
                     leg.change(peer_number=other.snapshot.party_number, peer_name=other.snapshot.party_name)
                     if leg.snapshot.call_state is ChannelCallState.HELD and not leg.snapshot.held:
                         self._await_media(leg)

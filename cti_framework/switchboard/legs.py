@@ -201,9 +201,10 @@ class Leg:
         rings_for: What rings on its behalf.
         timers: What is going to happen to it.
         media_timer: What makes it active after a hold.
+        transfer_timer: What sends it elsewhere.
     """
 
-    __slots__ = ("leads_bridge", "media_timer", "partner", "rings_for", "rings_in", "snapshot", "timers")
+    __slots__ = ("leads_bridge", "media_timer", "partner", "rings_for", "rings_in", "snapshot", "timers", "transfer_timer")
 
     def __init__(self, snapshot: LegSnapshot) -> None:
         self.snapshot = snapshot
@@ -213,6 +214,7 @@ class Leg:
         self.rings_for: Ringing | None = None
         self.timers: list[Timer] = []
         self.media_timer: Timer | None = None
+        self.transfer_timer: Timer | None = None
 
     def __repr__(self) -> str:
         now = self.snapshot
@@ -252,8 +254,14 @@ class Leg:
             timer.cancel()
         self.timers.clear()
         self.stop_media_timer()
+        self.cancel_transfer()
 
     def stop_media_timer(self) -> None:
         """Have it not become active by itself."""
         if self.media_timer is not None:
             self.media_timer.cancel()
+
+    def cancel_transfer(self) -> None:
+        """Have it not sent elsewhere by what was asked before."""
+        if self.transfer_timer is not None:
+            self.transfer_timer.cancel()

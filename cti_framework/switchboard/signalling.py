@@ -207,4 +207,3 @@ class Signalling:
     def _raise(self, name: SwitchEventName, leg: Leg, **details: Any) -> None:
         event = SwitchEvent(name=name, at=self._clock.now, leg=leg.snapshot, **details)
         self._publish(event)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import ClassVar, Final
@@ -88,12 +89,7 @@ class DummyCtiProvider(BaseCtiProvider):
 
     provider_api = 1
     capabilities: ClassVar[Capabilities] = Capabilities(
-        calls=CallFeature.DIAL
-        | CallFeature.ANSWER
-        | CallFeature.DROP
-        | CallFeature.HOLD
-        | CallFeature.UNHOLD
-        | CallFeature.DTMF,
+        calls=CallFeature.DIAL | CallFeature.ANSWER | CallFeature.DROP | CallFeature.HOLD | CallFeature.UNHOLD | CallFeature.DTMF,
         agent=AgentFeature.SET_STATE,
         logged_out_state="NONREG",
     )
@@ -124,7 +120,9 @@ class DummyCtiProvider(BaseCtiProvider):
             NetworkError: The line was cut.
         """
         if all(account.presence != self._presence for account in self._switch.accounts):
-            raise CredentialsRefusedError(f"The PBX in memory has no user {self._presence!r}.", remedy="Set dummy.number to 100, 101 or 102.")
+            raise CredentialsRefusedError(
+                f"The PBX in memory has no user {self._presence!r}.", remedy="Set dummy.number to 100, 101 or 102."
+            )
         line = self._pbx.plug_in()
         unsubscribe = self._switch.subscribe(self._on_event)
         try:
@@ -160,6 +158,8 @@ class DummyCtiProvider(BaseCtiProvider):
     def _on_create(self, event: SwitchEvent, leg: LegSnapshot) -> None:
         if leg.presence != self._presence:
             return
+        # The switch learns the caller's name in the same moment, but after it told of the leg.
+        leg = next((known.snapshot for known in self._switch.legs_of(self._presence) if known.uuid == leg.uuid), leg)
         at = self.context.clock.from_pbx(event.at)
         own, other = Party(leg.party_number, leg.party_name), Party(leg.peer_number, leg.peer_name)
         if leg.outgoing:
@@ -181,17 +181,13 @@ class DummyCtiProvider(BaseCtiProvider):
 
     def _on_tone(self, event: SwitchEvent, leg: LegSnapshot) -> None:
         for call_id, by in self._concerned(leg):
-            self.context.report(
-                Tones(at=self.context.clock.from_pbx(event.at), call_id=call_id, digits=event.digit or "", by=by)
-            )
+            self.context.report(Tones(at=self.context.clock.from_pbx(event.at), call_id=call_id, digits=event.digit or "", by=by))
 
     def _on_hangup(self, event: SwitchEvent, leg: LegSnapshot) -> None:
         if leg.presence == self._presence:
             cause = _CAUSES.get(leg.hangup_cause or "", EndCause.UNKNOWN)
             self.context.report(
-                Ended(
-                    at=self.context.clock.from_pbx(event.at), call_id=leg.uuid, cause=cause, pbx_cause=leg.hangup_cause
-                )
+                Ended(at=self.context.clock.from_pbx(event.at), call_id=leg.uuid, cause=cause, pbx_cause=leg.hangup_cause)
             )
 
     def _concerned(self, leg: LegSnapshot) -> Iterator[tuple[str, Side]]:
@@ -251,7 +247,7 @@ class DummyCtiProvider(BaseCtiProvider):
             InvalidArgumentError: It is no such number.
             CommandRefusedError: The switch refuses.
         """
-        if not destination.removeprefix("+").replace("*", "0").replace("#", "0").isdecimal():
+        if not re.fullmatch(r"\+?[0-9*#]+", destination):
             raise InvalidArgumentError(f"{destination!r} is no number.", remedy="Use digits, *, # and a + in front.")
         with _refusals():
             (leg, *_) = self._switch.originate(self._presence, destination)
@@ -333,7 +329,7 @@ class DummyCtiProvider(BaseCtiProvider):
             It, with an operator at 100 and an outside number that answers by itself.
         """
         pbx = DummyPbx()
-        far_side = SwitchboardFarSide(pbx.switchboard, f"100@{DOMAIN}", pbx.cut)
+        far_side = _DummyFarSide(pbx.switchboard, f"100@{DOMAIN}", pbx.cut)
         simulation = Simulation(
             settings={"dummy.pbx": pbx},
             user=CtiUser(id="100", name="User 100", parameters={"dummy.number": "100"}),
@@ -346,11 +342,19 @@ class DummyCtiProvider(BaseCtiProvider):
             tasks.start_soon(drive, pbx.switchboard)
             try:
                 yield simulation
-            except Exception as error:  # passed on below as it is: a task group would wrap it
+            except Exception as error:  # noqa: BLE001  # passed on below as it is: a task group would wrap it
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+
+class _DummyFarSide(SwitchboardFarSide):
+    """A far side that names calls as the provider does: by their legs."""
+
+    async def incoming(self, number: str, name: str = "") -> str:
+        _, (own, *_) = self.switchboard.incoming(number, self.presence, name=name)
+        return own.uuid
 
 
 @contextmanager

@@ -7,36 +7,40 @@ for in a task of the connection, and ``make_call`` returns when the call appears
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final
 
 import anyio
+import anyio.lowlevel
 import orjson
 from anyio.abc import TaskGroup
 
 from cti_framework.calls import Call, CallDirection, CallFeature, CallState, Party, Side
-from cti_framework.clock import SessionClock, from_microseconds
+from cti_framework.clock import SessionClock
 from cti_framework.errors import (
     CommandError,
     CommandRefusedError,
     CommandStage,
     CommandUnconfirmedError,
     ConnectionFailedError,
+    InvalidArgumentError,
     NotAllowedNowError,
     NotConnectedError,
+    SettingsError,
 )
 from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, ReplayLine, Simulation
 from cti_framework.reports import CallSnapshot, Raw, Report, Snapshot, Started, Trouble
-from cti_webitel.engine.arguments import check_destination, check_digits
-from cti_webitel.engine.callbacks import NO_PAYLOAD, Callback, OnNewCall, OnReady, WebitelDirection
+from cti_webitel.engine.arguments import check_account, check_destination, check_digits
+from cti_webitel.engine.callbacks import NO_PAYLOAD, Callback, CallCallback, OnNewCall, WebitelCall
 from cti_webitel.engine.client import Webitel, WebitelTimeouts
+from cti_webitel.engine.headers import ORIGINATE_NUMBER
 from cti_webitel.engine.replay import replay_frames
 from cti_webitel.engine.snapshot import SeenLeg
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
 from cti_webitel.simulator import SimulatorOptions, serve_webitel
-from cti_webitel.translator import AGENT_STATES, Translator, agent_of, attributes_of, parties_of
+from cti_webitel.translator import AGENT_STATES, Translator, agent_of, attributes_of, direction_of, parties_of
 
 __all__ = ["WebitelCtiProvider"]
 
@@ -46,19 +50,36 @@ _SHOWN_WITHIN_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 1.0
 
 
+def _account_of(settings: WebitelSettings, user: WebitelUserSettings) -> str:
+    domain = f"@{settings.domain}" if settings.domain and "@" not in user.login else ""
+    try:
+        return check_account(user.login + domain)
+    except InvalidArgumentError as error:
+        raise SettingsError(
+            "The user's account at Webitel cannot be used.",
+            problems=(f"webitel.login: {error.message}",),
+            remedy="Give the login as number@domain, or set webitel.domain for logins without one.",
+        ) from None
+
+
+def _holders(leg: SeenLeg) -> frozenset[Side]:
+    sides = ((Side.OWN, leg.held_by_own), (Side.OTHER, leg.held_by_other))
+    return frozenset(side for side, holds in sides if holds)
+
+
 class _AskedCall:
     """A call that was asked for and is not shown yet."""
 
-    __slots__ = ("_decided", "call_id", "failure", "number")
+    __slots__ = ("_decided", "call", "failure", "number")
 
     def __init__(self, number: str) -> None:
         self.number = number
-        self.call_id: str | None = None
+        self.call: Call | None = None
         self.failure: CommandError | None = None
         self._decided = anyio.Event()
 
-    def shown(self, call_id: str) -> None:
-        self.call_id = call_id
+    def shown(self, call: Call) -> None:
+        self.call = call
         self._decided.set()
 
     def failed(self, failure: CommandError) -> None:
@@ -69,22 +90,22 @@ class _AskedCall:
     async def decided(self) -> None:
         await self._decided.wait()
 
-    async def wait(self) -> str:
+    async def wait(self) -> Call:
         await self._decided.wait()
-        if self.call_id is not None:
-            return self.call_id
+        if self.call is not None:
+            return self.call
         assert self.failure is not None
         raise self.failure
 
 
-class _LoggedIn:
-    """What the client tells when commands can be sent."""
+class _WhenReady:
+    """What the client tells that commands can be sent, and what then happens."""
 
-    def __init__(self) -> None:
-        self.event = anyio.Event()
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
 
     def started(self, value: object = None) -> None:
-        self.event.set()
+        self._act()
 
 
 class WebitelCtiProvider(BaseCtiProvider):
@@ -105,8 +126,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         super().__init__(context)
         settings: WebitelSettings = context.settings
         user: WebitelUserSettings = context.user_settings
-        domain = f"@{settings.domain}" if settings.domain and "@" not in user.login else ""
-        self._account = user.login + domain
+        self._account = _account_of(settings, user)
         self._translator = Translator(self._account, context.clock)
         self._webitel = Webitel(
             settings.connection_string,
@@ -126,7 +146,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             log=context.log,
         )
         self._tasks: TaskGroup | None = None
-        self._logged_in = _LoggedIn()
+        self._logged_in = anyio.Event()
         self._asked: list[_AskedCall] = []
         self._early: list[Report] | None = []
 
@@ -141,14 +161,14 @@ class WebitelCtiProvider(BaseCtiProvider):
             ConnectionFailedError: The connection could not be made, or broke.
         """
         failure: ConnectionFailedError | None = None
-        self._logged_in = _LoggedIn()
+        self._logged_in = anyio.Event()
         self._early = []
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._look_again)
                 try:
-                    await self._webitel.run(task_status=self._logged_in)
+                    await self._webitel.run(task_status=_WhenReady(self._started))
                 except ConnectionFailedError as error:
                     failure = error
                 tasks.cancel_scope.cancel()
@@ -166,21 +186,19 @@ class WebitelCtiProvider(BaseCtiProvider):
             raise failure
 
     def _on_callback(self, callback: Callback) -> None:
-        reports = self._translator.translate(callback)
+        for report in self._translator.translate(callback):
+            self._report(report)
+        if self._asked and type(callback) is OnNewCall:
+            self._match_asked(callback.call)
+
+    def _report(self, report: Report) -> None:
         if self._early is not None:
             # Started is the first report of a connection; the engine tells of calls and accounts before it is ready.
-            self._early.extend(reports)
+            self._early.append(report)
         else:
-            for report in reports:
-                self.context.report(report)
-        kind = type(callback)
-        if kind is OnNewCall:
-            assert isinstance(callback, OnNewCall)
-            self._match_asked(callback)
-        elif kind is OnReady:
-            self._report_started()
+            self.context.report(report)
 
-    def _report_started(self) -> None:
+    def _started(self) -> None:
         own = self._webitel.own_user
         self.context.report(
             Started(
@@ -194,6 +212,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         early, self._early = self._early or [], None
         for report in early:
             self.context.report(report)
+        self._logged_in.set()
 
     def _on_frame(self, frame: bytes) -> None:
         try:
@@ -201,22 +220,25 @@ class WebitelCtiProvider(BaseCtiProvider):
         except orjson.JSONDecodeError:
             told = frame
         if self.context.wants_raw:
-            self.context.report(Raw(at=self.context.clock.now(), raw=told))
+            self._report(Raw(at=self.context.clock.now(), raw=told))
         if self.context.trace is not None and isinstance(told, dict):
             name = told.get("Event-Name") or f"reply {told.get('exec-complete')}"
             about = told.get("Unique-ID") or told.get("exec-response")
-            self.context.trace("from_pbx", str(name), about if isinstance(about, str) else "")
+            # The switch's own answers only: what else is a text there (a dump, a token) is long, or secret.
+            is_short = about == told.get("Unique-ID") or (isinstance(about, str) and about.startswith(("+OK", "-ERR", "-USAGE")))
+            self.context.trace("from_pbx", str(name), about.strip() if is_short and isinstance(about, str) else "")
 
-    def _match_asked(self, callback: OnNewCall) -> None:
-        # The engine gives no identifier of ours back with the call. The own phone that rings for a call asked for by click
-        # shows the number asked for (facts: webitel-protocol 3.2, 5.1).
-        call = callback.call
-        if call.direction is not WebitelDirection.CALLBACK or not self._asked:
+    def _match_asked(self, call: WebitelCall) -> None:
+        # The engine gives no identifier of ours back with the call, only the number that was asked for, on each own phone
+        # that rings for it (facts: webitel-protocol 3.2, 5.1).
+        number = call.headers.get(ORIGINATE_NUMBER)
+        shown = self.context.call(call.uuid)
+        if number is None or shown is None:
             return
-        asked = next((asked for asked in self._asked if asked.number == call.callee_number), None)
+        asked = next((asked for asked in self._asked if asked.number == number), None)
         if asked is not None:
             self._asked.remove(asked)
-            asked.shown(call.uuid)
+            asked.shown(shown)
 
     # ------------------------------------------------------------------ what the host asks
 
@@ -229,12 +251,11 @@ class WebitelCtiProvider(BaseCtiProvider):
         Raises:
             CommandError: The engine did not answer, or refused.
         """
-        await self._logged_in.event.wait()
-        seen, _ = await self._webitel.look()
-        for leg in seen:
-            if leg.dump.dumped_microseconds is not None:
-                self.context.clock.observe(from_microseconds(leg.dump.dumped_microseconds))
-        self._translator.take_over(((leg.call, leg.dump.bridged) for leg in seen), known=self._webitel.call_ids)
+        await self._logged_in.wait()
+        seen, begun = await self._webitel.look()
+        self._agree_with(seen)
+        # A call asked for meanwhile is known by its dump now, so no frame will tell that it begins; who asked waits for that.
+        self._tell_begun([leg for leg in seen if self._is_asked(leg.call)], begun)
         own_user = self._webitel.own_user
         return Snapshot(
             at=self.context.clock.now(),
@@ -242,16 +263,33 @@ class WebitelCtiProvider(BaseCtiProvider):
             agent=None if own_user is None else agent_of(own_user),
         )
 
+    def _agree_with(self, seen: Iterable[SeenLeg]) -> None:
+        for leg in seen:
+            if leg.dump.dumped_microseconds is not None:
+                self.context.clock.from_microseconds(leg.dump.dumped_microseconds, just_now=True)
+        self._translator.take_over(((leg.call, leg.dump.bridged) for leg in seen), known=self._webitel.call_ids)
+
+    def _tell_begun(self, legs: Sequence[SeenLeg], begun: Iterable[CallCallback]) -> None:
+        """Show calls that no frame will tell of, with all that is known about them."""
+        if legs:
+            seen = tuple(self._seen(leg) for leg in legs)
+            self.context.report(Snapshot(at=self.context.clock.now(), calls=seen, complete=False))
+        for callback in begun:
+            if isinstance(callback, OnNewCall):
+                self._match_asked(callback.call)
+
+    def _is_asked(self, call: WebitelCall) -> bool:
+        number = call.headers.get(ORIGINATE_NUMBER)
+        return number is not None and any(asked.number == number for asked in self._asked)
+
     def _seen(self, leg: SeenLeg) -> CallSnapshot:
         call, dump = leg.call, leg.dump
         own, other = parties_of(call)
-        held_by: frozenset[Side] = frozenset()
-        if dump.held:
-            held_by = frozenset((Side.OWN if dump.held_by_own else Side.OTHER,))
+        held_by = _holders(leg)
         state = CallState.CONNECTED if dump.bridged else CallState.ALERTING
         return CallSnapshot(
             call_id=call.uuid,
-            direction=CallDirection.IN if call.direction is WebitelDirection.INBOUND else CallDirection.OUT,
+            direction=direction_of(call),
             state=CallState.HELD if held_by else state,
             held_by=held_by,
             own=own,
@@ -264,19 +302,50 @@ class WebitelCtiProvider(BaseCtiProvider):
         )
 
     async def _look_again(self) -> None:
-        """A leg made just before the log in may be in no list yet, and the engine tells nothing of it while it rings."""
-        await self._logged_in.event.wait()
-        await anyio.sleep(_LOOK_AGAIN_SECONDS)
+        """Find what the first look could not see.
+
+        A leg made just before the log in may be in no list yet, and the engine tells nothing of it while it rings. One that
+        is gone may have ended before anybody listened.
+        """
+        await self._logged_in.wait()
         try:
-            _, adopted = await self._webitel.look()
+            await anyio.sleep(_LOOK_AGAIN_SECONDS)
+            seen, begun = await self._webitel.look(forget_gone=False)
+            self._agree_with(seen)
+            self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
+            if self._webitel.call_ids <= {leg.call.uuid for leg in seen}:
+                return
+            # An end that is on its way is told by then.
+            await anyio.sleep(_LOOK_AGAIN_SECONDS)
+            known = self._webitel.call_ids
+            seen, begun = await self._webitel.look()
+            self._agree_with(seen)
+            self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
+            self._tell_gone(known - self._webitel.call_ids)
         except CommandError as error:
             self.context.log.warning("webitel.look_again.failed", reason=str(error))
-            return
-        for callback in adopted:
-            self._on_callback(callback)
+
+    def _tell_gone(self, call_ids: Iterable[str]) -> None:
+        gone = tuple(
+            CallSnapshot(call_id=call_id, direction=CallDirection.UNKNOWN, state=CallState.NONE, own=Party(), other=Party())
+            for call_id in call_ids
+            if self.context.call(call_id) is not None
+        )
+        if gone:
+            self.context.report(Snapshot(at=self.context.clock.now(), calls=gone, complete=False))
+
+    def _is_behind(self, leg: SeenLeg) -> bool:
+        """Whether the line does not know what a dump said: the frames that tell the same later are none of news any more."""
+        known = self.context.call(leg.call.uuid)
+        return (
+            known is None
+            or (known.answered_at is None and leg.call.answered_microseconds is not None)
+            or (known.connected_at is None and leg.dump.bridged)
+            or known.held_by != _holders(leg)
+        )
 
     def _time(self, microseconds: int | None) -> datetime | None:
-        return None if microseconds is None else self.context.clock.from_pbx(from_microseconds(microseconds))
+        return None if microseconds is None else self.context.clock.from_microseconds(microseconds)
 
     async def make_call(self, destination: str) -> Call:
         """Ring the operator's own phone, and the destination once it is picked up.
@@ -294,41 +363,37 @@ class WebitelCtiProvider(BaseCtiProvider):
         """
         number = check_destination(destination)
         tasks = self._connected("make_call")
+        await anyio.lowlevel.checkpoint_if_cancelled()
         asked = _AskedCall(number)
+        # It stays there when nobody waits for it any more: the call that comes is not the next one's.
         self._asked.append(asked)
         tasks.start_soon(self._originate, asked)
-        try:
-            call_id = await asked.wait()
-        finally:
-            if asked in self._asked:
-                self._asked.remove(asked)
-        call = self.context.call(call_id)
-        if call is None:
-            raise CommandError(
-                f"The call to {number} was over at once.",
-                stage=CommandStage.ACCEPTED,
-                remedy="CallFinished says why.",
-            )
-        return call
+        return await asked.wait()
 
     async def _originate(self, asked: _AskedCall) -> None:
+        await self._ask_for(asked)
+        if asked in self._asked:
+            self._asked.remove(asked)
+
+    async def _ask_for(self, asked: _AskedCall) -> None:
         self._trace("call", asked.number)
         try:
             await self._webitel.call(asked.number)
         except CommandRefusedError as error:
             # If the call was shown, its end is told by the engine's events.
+            cause = (error.pbx_text or "").removeprefix("-ERR").strip()
             asked.failed(
                 CommandRefusedError(
-                    f"The engine refused the call to {asked.number}: {error.pbx_text}.",
-                    pbx_text=error.pbx_text,
+                    f"The engine refused the call to {asked.number}: {cause or 'no reason given'}.",
+                    pbx_text=cause,
                     remedy="The operator's own phone rings first: check that it is registered and free.",
                 )
             )
         except CommandError as error:
-            if asked.call_id is None:
+            if asked.call is None:
                 asked.failed(error)
-            else:
-                self.context.report(Trouble(at=self.context.clock.now(), error=error, call_id=asked.call_id))
+            elif self._webitel.ready:
+                self.context.report(Trouble(at=self.context.clock.now(), error=error, call_id=asked.call.id))
         else:
             # The events come by another way than the answer and may still be on theirs (facts: webitel-protocol 2).
             with anyio.move_on_after(_SHOWN_WITHIN_SECONDS):
@@ -347,17 +412,20 @@ class WebitelCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        legs = self._translator.legs_of(call.id)
-        if not legs:
-            self._unknown("drop_call", call)
+        legs = list(self._legs("drop_call", call))
+        self._translator.dropping(call.id)
+        refusals: list[CommandRefusedError] = []
+        # Of several phones that ring, one may be told of only while another one is hung up.
         for leg in legs:
             self._trace("hangup", leg)
             try:
                 await self._webitel.hangup(leg)
-            except CommandRefusedError:
-                # Another device's leg that has lost the race meanwhile is no failure while one of them was hung up.
-                if leg == legs[-1] and len(legs) == 1:
-                    raise
+            except CommandRefusedError as error:
+                refusals.append(error)
+            legs.extend(late for late in self._webitel.legs.get(call.id, ()) if late not in legs)
+        # The end of one of them can end the others: only if none could be hung up it is a failure.
+        if len(refusals) == len(legs):
+            raise refusals[0]
 
     async def hold_call(self, call: Call) -> None:
         """Hold the leg that was picked up.
@@ -365,7 +433,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        leg = self._leg("hold_call", call)
+        leg = self._legs("hold_call", call)[0]
         self._trace("hold", leg)
         await self._webitel.hold(leg)
 
@@ -375,7 +443,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        leg = self._leg("unhold_call", call)
+        leg = self._legs("unhold_call", call)[0]
         self._trace("unhold", leg)
         await self._webitel.unhold(leg)
 
@@ -386,21 +454,19 @@ class WebitelCtiProvider(BaseCtiProvider):
             call: The call.
             digits: One or more of ``0123456789*#ABCD``.
         """
-        leg = self._leg("send_dtmf", call)
+        leg = self._legs("send_dtmf", call)[0]
         self._trace("dtmf", f"{leg} {digits}")
         await self._webitel.dtmf(leg, check_digits(digits))
 
-    def _leg(self, verb: str, call: Call) -> str:
-        leg = self._translator.leg_of(call.id)
-        if leg is None:
-            self._unknown(verb, call)
-        return leg
-
-    def _unknown(self, verb: str, call: Call) -> NoReturn:
-        raise NotAllowedNowError(f"{verb} for call {call.id!r}", reason="the engine does not know it any more", command=verb)
+    def _legs(self, verb: str, call: Call) -> tuple[str, ...]:
+        """Find the own legs of a call: the one that commands go to, which was picked up, comes first."""
+        legs = self._webitel.legs.get(call.id, ())
+        if not legs:
+            raise NotAllowedNowError(f"{verb} for call {call.id!r}", reason="the engine does not know it any more", command=verb)
+        return legs
 
     def _connected(self, verb: str) -> TaskGroup:
-        if self._tasks is None or not self._logged_in.event.is_set():
+        if self._tasks is None or not self._webitel.ready:
             raise NotConnectedError(f"{verb} was not sent: there is no connection to the engine.", command=verb)
         return self._tasks
 
@@ -428,7 +494,7 @@ class WebitelCtiProvider(BaseCtiProvider):
                 far_side=served,
                 subscriber="0501234567",
                 notes=(
-                    "proxy-hold is switched on: a SIP profile without it, as known sites have, does not tell of the far end's hold.",
+                    "proxy-hold is switched on: a SIP profile without it, as known sites have, hides the far end's hold.",
                     "The far end's hold is certain when no HOLD of ours came within 0.3 s (webitel.hold_grace_seconds).",
                 ),
             )

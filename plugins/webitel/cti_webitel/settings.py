@@ -6,10 +6,16 @@ import attrs
 from typed_settings.types import Secret
 
 from cti_framework.settings import setting
+from cti_webitel.engine.arguments import check_parameter
 
 __all__ = ["WebitelSettings", "WebitelUserSettings"]
 
 _POSITIVE = attrs.validators.gt(0)
+
+
+def _parameter(_: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if value is not None:
+        check_parameter(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +42,9 @@ class WebitelSettings:
         default=None, code="webitelWebRTCConnectionString", help="Where the web phone's signalling listens."
     )
     domain: str | None = setting(default=None, code="webitelDomain", help="The domain of logins that are given without one.")
-    auto_answer_param: str | None = setting(default=None, help="What makes the operator's own phone pick up by itself.")
+    auto_answer_param: str | None = setting(
+        default=None, validator=_parameter, help="What makes the operator's own phone pick up by itself."
+    )
     command_timeout_seconds: float = setting(default=10.0, validator=_POSITIVE, help="Time for one command.")
     ring_timeout_seconds: float = setting(default=65.0, validator=_POSITIVE, help="Time for the command call.")
     hold_grace_seconds: float = setting(default=1.0, validator=_POSITIVE, help="Time between HELD and HOLD.")
@@ -62,3 +70,5 @@ class WebitelUserSettings:
     def __attrs_post_init__(self) -> None:
         if self.password is None and (self.key is None or self.token is None):
             raise ValueError("give either password, or key and token")
+        if (self.key is None) is not (self.token is None):
+            raise ValueError("key and token belong together: give both, or neither")

@@ -8,15 +8,16 @@ picked up, for the switch joins it then (facts: webitel-protocol 4.5, 7.8; captu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 
 from cti_framework.agents import Agent, AgentState
-from cti_framework.calls import NO_ATTRIBUTES, EndCause, Party, Side
-from cti_framework.clock import SessionClock, from_microseconds
+from cti_framework.calls import NO_ATTRIBUTES, CallDirection, EndCause, Party, Side
+from cti_framework.clock import SessionClock
+from cti_framework.construct import constructor
 from cti_framework.reports import (
     AgentReport,
     Answered,
@@ -32,8 +33,8 @@ from cti_framework.reports import (
     Tones,
 )
 from cti_webitel.engine.callbacks import (
-    CallCallback,
     Callback,
+    CallCallback,
     OnAcceptCall,
     OnBridgeCall,
     OnDtmfCall,
@@ -46,13 +47,30 @@ from cti_webitel.engine.callbacks import (
     OnUserStatusChange,
     OnUuidCall,
     WebitelCall,
+    WebitelCallState,
     WebitelDirection,
     WebitelUser,
     parse_data,
 )
 from cti_webitel.engine.causes import end_cause
+from cti_webitel.engine.headers import (
+    ATTENDED_TRANSFER,
+    CALL_DIRECTION,
+    CALLEE_NAME,
+    CALLEE_NUMBER,
+    CALLER_NAME,
+    CALLER_NUMBER,
+    DATA,
+    DESTINATION,
+    DLR_SESSION,
+    HIT_DIALPLAN,
+    LOGICAL_DIRECTION,
+    ORIGINATE_NUMBER,
+    QUEUE,
+    WEBITEL_CALL,
+)
 
-__all__ = ["AGENT_STATES", "Translator", "agent_of", "attributes_of", "parties_of"]
+__all__ = ["AGENT_STATES", "Translator", "agent_of", "attributes_of", "direction_of", "parties_of"]
 
 AGENT_STATES: Final = (
     AgentState("ONHOOK", "Ready", ready=True),
@@ -66,24 +84,51 @@ AGENT_STATES: Final = (
 """What an operator of Webitel can be (facts: creatio-cti 2.9, webitel-protocol 3.3)."""
 
 _NOTHING: Final[tuple[Report, ...]] = ()
+_ABOUT_CALL: Final = (
+    CALLER_NUMBER,
+    CALLER_NAME,
+    CALLEE_NUMBER,
+    CALLEE_NAME,
+    DESTINATION,
+    CALL_DIRECTION,
+    LOGICAL_DIRECTION,
+    HIT_DIALPLAN,
+    ORIGINATE_NUMBER,
+    ATTENDED_TRANSFER,
+    WEBITEL_CALL,
+    DATA,
+    QUEUE,
+    DLR_SESSION,
+)
 # What FreeSWITCH writes where it has no name to show.
 _NO_NAMES: Final = frozenset({"", "Outbound Call", "Unknown", "undefined"})
+_answered = constructor(Answered)
+_connected = constructor(Connected)
+_held = constructor(Held)
+_retrieved = constructor(Retrieved)
+_tones = constructor(Tones)
+_ended = constructor(Ended)
+_party_of = constructor(Party)
 
 
 @attrs.define
 class _Shown:
-    """What was told of a call, and the legs that it has here."""
+    """What was told of a call."""
 
     own: Party
     other: Party
-    data: str | None
-    leg: str
-    legs: dict[str, None]
+    direction: CallDirection
+    parent_id: str | None
+    data: tuple[str | None, ...]
+    heard: tuple[Any, ...]
+    is_settled: bool
+    """Which way it goes was told by a frame that can say so; what later ones say is about bridges, not about the call."""
     connected: bool = False
+    dropped: bool = False
 
 
 class Translator:
-    """Turns one session's callbacks into reports, and knows which leg of a call commands go to.
+    """Turns one session's callbacks into reports.
 
     Args:
         account: The operator's account, ``number@domain``.
@@ -120,29 +165,15 @@ class Translator:
         act = self._translate.get(type(callback))
         return _NOTHING if act is None else act(callback)
 
-    def leg_of(self, call_id: str) -> str | None:
-        """Tell the leg that commands about a call go to: the one that was picked up (facts: webitel-protocol 7.12).
+    def dropping(self, call_id: str) -> None:
+        """Note that we hang a call up: for the switch that end is an ordinary one, whatever the call was doing.
 
         Args:
-            call_id: The call.
-
-        Returns:
-            The leg's uuid, or ``None`` if the call is not known.
+            call_id: Which.
         """
         shown = self._shown.get(call_id)
-        return None if shown is None else shown.leg
-
-    def legs_of(self, call_id: str) -> tuple[str, ...]:
-        """Tell all own legs of a call that were told of: one a device that rings.
-
-        Args:
-            call_id: The call.
-
-        Returns:
-            Their uuids, the one that was picked up alone once it was.
-        """
-        shown = self._shown.get(call_id)
-        return () if shown is None else tuple(shown.legs)
+        if shown is not None:
+            shown.dropped = True
 
     def take_over(self, seen: Iterable[tuple[WebitelCall, bool]], *, known: Collection[str]) -> None:
         """Agree with a snapshot of the switch: know what it shows, and forget what is over.
@@ -163,86 +194,111 @@ class Translator:
         shown = self._shown.get(call.uuid)
         if shown is None:
             own, other = parties_of(call)
-            shown = _Shown(own, other, call.data, call.channel_uuid, {call.channel_uuid: None})
+            parent_id, settled = call.attended_transfer_call_uuid, _is_settled(call)
+            shown = _Shown(own, other, direction_of(call), parent_id, _data_of(call), _heard_of(call), settled)
             self._shown[call.uuid] = shown
         return shown
 
-    def _at(self, microseconds: int | None) -> datetime:
+    def _at(self, microseconds: int | None, *, just_now: bool = True) -> datetime:
+        """Translate a time of the switch's clock; the engine tells most things at once, and the clock learns from those."""
         if microseconds is None:
             return self._clock.now()
-        return self._clock.from_pbx(from_microseconds(microseconds))
-
-    def _just_now(self, microseconds: int | None) -> datetime:
-        """Translate the time of something that the engine tells at once, and learn from it."""
-        if microseconds is None:
-            return self._clock.now()
-        pbx_time = from_microseconds(microseconds)
-        self._clock.observe(pbx_time)
-        return self._clock.from_pbx(pbx_time)
+        return self._clock.from_microseconds(microseconds, just_now=just_now)
 
     def _on_new(self, callback: OnNewCall) -> tuple[Report, ...]:
         call = callback.call
         shown = self._remember(call)
-        at = self._at(call.created_microseconds) if callback.adopted else self._just_now(call.created_microseconds)
-        attributes = attributes_of(call)
-        if call.direction is WebitelDirection.INBOUND:
-            return (Offered(at=at, call_id=call.uuid, own=shown.own, other=shown.other, attributes=attributes),)
-        return (
-            Originated(
+        at = self._at(call.created_microseconds, just_now=not callback.adopted)
+        begun: Report
+        if shown.direction is CallDirection.IN:
+            begun = Offered(at=at, call_id=call.uuid, own=shown.own, other=shown.other, attributes=attributes_of(call))
+        else:
+            begun = Originated(
                 at=at,
                 call_id=call.uuid,
                 own=shown.own,
                 other=shown.other,
-                parent_id=call.attended_transfer_call_uuid,
-                attributes=attributes,
-            ),
-        )
+                parent_id=shown.parent_id,
+                attributes=attributes_of(call),
+            )
+        return (begun, *self._missed(callback, shown)) if callback.adopted else (begun,)
+
+    def _missed(self, callback: OnNewCall, shown: _Shown) -> tuple[Report, ...]:
+        """Tell what a call that was adopted in the middle had been through before the frame that it became known by."""
+        call = callback.call
+        if call.state is WebitelCallState.RINGING or callback.trigger == "channel_dump":
+            return _NOTHING
+        # When the far end was joined, no frame says; of an outgoing call's own leg, the other one is told from then on.
+        at = self._at(call.answered_microseconds, just_now=False)
+        told: list[Report] = [_answered(at=at, call_id=call.uuid)]
+        if callback.trigger != "CHANNEL_BRIDGE" and (shown.direction is CallDirection.IN or call.other_leg_uuid):
+            shown.connected = True
+            told.append(_connected(at=at, call_id=call.uuid))
+        if call.state is WebitelCallState.HOLD:
+            told.append(_held(at=self._clock.now(), call_id=call.uuid, by=Side.OWN))
+        return tuple(told)
 
     def _on_accept(self, callback: OnAcceptCall) -> tuple[Report, ...]:
         call = callback.call
         shown = self._remember(call)
-        shown.leg = callback.leg_uuid
-        shown.legs = {callback.leg_uuid: None}
-        at = self._just_now(call.answered_microseconds)
-        answered = Answered(at=at, call_id=call.uuid)
+        at = self._at(call.answered_microseconds, just_now=callback.trigger == "CHANNEL_ANSWER")
+        answered = _answered(at=at, call_id=call.uuid)
         news = self._news(call, shown, at)
-        return (answered,) if news is None else (answered, news)
+        told = (answered,) if news is None else (answered, news)
+        if call.direction is not WebitelDirection.INBOUND:
+            return told
+        # Also where no bridge is told of: a queue, or an announcement that the switch itself speaks.
+        shown.connected = True
+        return (*told, _connected(at=at, call_id=call.uuid))
 
     def _on_bridge(self, callback: OnBridgeCall) -> tuple[Report, ...]:
         call = callback.call
         shown = self._remember(call)
-        shown.legs.setdefault(call.channel_uuid)
         at = self._clock.now()
         news = self._news(call, shown, at)
-        if callback.trigger == "CHANNEL_BRIDGE" or (callback.trigger == "CHANNEL_ANSWER" and not shown.connected):
+        if callback.trigger == "CHANNEL_BRIDGE":
             shown.connected = True
-            connected = Connected(at=at, call_id=call.uuid)
+            connected = _connected(at=at, call_id=call.uuid)
             return (connected,) if news is None else (news, connected)
         return _NOTHING if news is None else (news,)
 
     def _news(self, call: WebitelCall, shown: _Shown, at: datetime) -> InfoChanged | None:
-        own, other = parties_of(call)
-        if own == shown.own and other == shown.other and call.data == shown.data:
+        heard = _heard_of(call)
+        if heard == shown.heard:
             return None
-        attributes = attributes_of(call) if call.data != shown.data else None
-        shown.own, shown.other, shown.data = own, other, call.data
-        return InfoChanged(at=at, call_id=call.uuid, own=own, other=other, attributes=attributes)
+        shown.heard = heard
+        own, other = parties_of(call)
+        data, parent_id = _data_of(call), call.attended_transfer_call_uuid
+        direction = None
+        if not shown.is_settled and _is_settled(call):
+            shown.is_settled = True
+            direction = direction_of(call) if direction_of(call) is not shown.direction else None
+        if own == shown.own and other == shown.other and data == shown.data and parent_id == shown.parent_id and direction is None:
+            return None
+        attributes = attributes_of(call) if data != shown.data else None
+        shown.own, shown.other, shown.data, shown.parent_id = own, other, data, parent_id
+        shown.direction = direction or shown.direction
+        return InfoChanged(
+            at=at, call_id=call.uuid, own=own, other=other, direction=direction, parent_id=parent_id, attributes=attributes
+        )
 
     def _on_hold(self, callback: CallCallback) -> tuple[Report, ...]:
-        return (Held(at=self._clock.now(), call_id=callback.call.uuid, by=Side.OWN),)
+        return (_held(at=self._clock.now(), call_id=callback.call.uuid, by=Side.OWN),)
 
     def _on_unhold(self, callback: CallCallback) -> tuple[Report, ...]:
-        return (Retrieved(at=self._clock.now(), call_id=callback.call.uuid, by=Side.OWN),)
+        return (_retrieved(at=self._clock.now(), call_id=callback.call.uuid, by=Side.OWN),)
 
-    def _on_far_hold(self, callback: CallCallback) -> tuple[Report, ...]:
-        return (Held(at=self._clock.now(), call_id=callback.call.uuid, by=Side.OTHER),)
+    def _on_far_hold(self, callback: OnFarHoldCall) -> tuple[Report, ...]:
+        at = self._clock.now() - timedelta(seconds=callback.seconds_ago)
+        return (_held(at=at, call_id=callback.call.uuid, by=Side.OTHER),)
 
-    def _on_far_unhold(self, callback: CallCallback) -> tuple[Report, ...]:
-        return (Retrieved(at=self._clock.now(), call_id=callback.call.uuid, by=Side.OTHER),)
+    def _on_far_unhold(self, callback: OnFarUnholdCall) -> tuple[Report, ...]:
+        at = self._clock.now() - timedelta(seconds=callback.seconds_ago)
+        return (_retrieved(at=at, call_id=callback.call.uuid, by=Side.OTHER),)
 
     def _on_dtmf(self, callback: OnDtmfCall) -> tuple[Report, ...]:
         # The switch tells the tones that it hears from the own leg: those that the operator sends.
-        return (Tones(at=self._clock.now(), call_id=callback.call.uuid, digits=callback.digits, by=Side.OWN),)
+        return (_tones(at=self._clock.now(), call_id=callback.call.uuid, digits=callback.digits, by=Side.OWN),)
 
     def _on_uuid(self, callback: OnUuidCall) -> tuple[Report, ...]:
         old, new = callback.call.uuid, callback.new_id
@@ -257,12 +313,11 @@ class Translator:
         call = callback.call
         shown = self._shown.pop(call.uuid, None)
         cause = end_cause(call.hangup_cause, call.transfer_result)
-        if cause is EndCause.NORMAL and shown is not None and not shown.connected and call.direction is not WebitelDirection.INBOUND:
-            # The operator hung up before anybody answered: for the switch that is a normal clearing of the own leg.
-            cause = EndCause.CANCELLED
+        if cause is EndCause.NORMAL and shown is not None and not shown.connected:
+            cause = _unanswered(call, shown)
         return (
-            Ended(
-                at=self._just_now(call.hangup_microseconds), call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause
+            _ended(
+                at=self._at(call.hangup_microseconds), call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause
             ),
         )
 
@@ -272,6 +327,16 @@ class Translator:
         if not callback.user.is_own:
             return _NOTHING
         return (AgentReport(at=self._clock.now(), agent=agent_of(callback.user)),)
+
+
+def _unanswered(call: WebitelCall, shown: _Shown) -> EndCause:
+    """Tell how a call ended that nobody answered: for the switch an own leg that it hangs up ends normally."""
+    if shown.direction is CallDirection.IN:
+        return EndCause.REJECTED if shown.dropped else EndCause.NORMAL
+    # A far end that gave up lets the own leg go on for a moment, before it is hung up; an own phone that was hung up while
+    # the far end rang does not (facts: esl-control, click to call).
+    by_own_phone = call.headers.get("Original-Channel-Call-State") == "RING_WAIT"
+    return EndCause.CANCELLED if shown.dropped or by_own_phone else EndCause.NO_ANSWER
 
 
 def agent_of(user: WebitelUser) -> Agent:
@@ -287,6 +352,32 @@ def agent_of(user: WebitelUser) -> Agent:
     return Agent(state=away or user.state, note=user.tag or None)
 
 
+def direction_of(call: WebitelCall) -> CallDirection:
+    """Tell which way a call goes.
+
+    Args:
+        call: As the frames told it.
+
+    Returns:
+        The direction.
+    """
+    return CallDirection.IN if call.direction is WebitelDirection.INBOUND else CallDirection.OUT
+
+
+def _is_settled(call: WebitelCall) -> bool:
+    # A call that became known by a frame without variables looks like an incoming one while the own phone rings for it.
+    return direction_of(call) is CallDirection.OUT or WEBITEL_CALL in call.headers
+
+
+def _data_of(call: WebitelCall) -> tuple[str | None, ...]:
+    return call.data, call.cc_queue, call.dlr_session_id
+
+
+def _heard_of(call: WebitelCall) -> tuple[Any, ...]:
+    """Give what a call's parties and data are worked out from, to see cheaply that there is nothing new."""
+    return (call.channel_uuid, *map(call.headers.get, _ABOUT_CALL))
+
+
 def parties_of(call: WebitelCall) -> tuple[Party, Party]:
     """Tell the two parties of a call.
 
@@ -296,16 +387,16 @@ def parties_of(call: WebitelCall) -> tuple[Party, Party]:
     Returns:
         The operator's, and the other.
     """
-    caller = _party(call.caller_number, call.caller_name)
-    callee = _party(call.callee_number, call.callee_name)
+    callee_number, callee_name, caller_number, caller_name = call.parties
+    caller = _party(caller_number, caller_name)
+    callee = _party(callee_number, callee_name)
     return (callee, caller) if call.direction is WebitelDirection.INBOUND else (caller, callee)
 
 
 def _party(number: str | None, name: str | None) -> Party:
-    number = number or ""
     if name is None or name == number or name in _NO_NAMES:
-        return Party(number)
-    return Party(number, name)
+        return _party_of(number or "")
+    return _party_of(number or "", name)
 
 
 def attributes_of(call: WebitelCall) -> Mapping[str, Any]:

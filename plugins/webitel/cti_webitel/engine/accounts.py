@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import attrs
 import orjson
 
-from .callbacks import OnAddUser, OnRemoveUser, OnUserStatusChange, UserCallback, WebitelUser
+from cti_webitel.engine.callbacks import OnAddUser, OnRemoveUser, OnUserStatusChange, UserCallback, WebitelUser
 
 __all__ = ["Accounts"]
 

@@ -11,8 +11,7 @@ import re
 from typing import Final
 
 from cti_framework.errors import InvalidArgumentError
-
-from .causes import CAUSES
+from cti_webitel.engine.causes import CAUSES
 
 __all__ = [
     "check_account",

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 import attrs
 import orjson
 
-from .headers import (
+from cti_webitel.engine.headers import (
     ANSWERED_TIME,
     ATTENDED_TRANSFER,
     BILL_SECONDS,
@@ -149,26 +149,36 @@ class WebitelCall:
     @property
     def callee_number(self) -> str | None:
         """Who was called; ``None`` if not told, as below."""
-        number = self._text(CALLER_NUMBER if self._shows_caller_as_callee else CALLEE_NUMBER)
-        if not number and self._is_outgoing:
-            number = self._text(DESTINATION)
-        return self._without_leg(number)
+        return self.parties[0]
 
     @property
     def callee_name(self) -> str | None:
         """Who was called, by name."""
-        name = self._text(CALLER_NAME if self._shows_caller_as_callee else CALLEE_NAME)
-        return self._text(DESTINATION) if not name and self._is_outgoing else name
+        return self.parties[1]
 
     @property
     def caller_number(self) -> str | None:
         """Who called."""
-        return self._without_leg(self._text(CALLEE_NUMBER if self._shows_caller_as_callee else CALLER_NUMBER))
+        return self.parties[2]
 
     @property
     def caller_name(self) -> str | None:
         """Who called, by name."""
-        return self._text(CALLEE_NAME if self._shows_caller_as_callee else CALLER_NAME)
+        return self.parties[3]
+
+    @property
+    def parties(self) -> tuple[str | None, str | None, str | None, str | None]:
+        """Callee's number and name, caller's number and name: all at once, for who needs them all."""
+        get = self._text
+        outgoing = self._is_outgoing
+        if self._shows_caller_as_callee:
+            callee, callee_name, caller, caller_name = get(CALLER_NUMBER), get(CALLER_NAME), get(CALLEE_NUMBER), get(CALLEE_NAME)
+        else:
+            callee, callee_name, caller, caller_name = get(CALLEE_NUMBER), get(CALLEE_NAME), get(CALLER_NUMBER), get(CALLER_NAME)
+        if outgoing and not (callee and callee_name):
+            destination = get(DESTINATION)
+            callee, callee_name = callee or destination, callee_name or destination
+        return self._without_leg(callee), callee_name, self._without_leg(caller), caller_name
 
     @property
     def display_number(self) -> str | None:
@@ -591,18 +601,30 @@ class OnUnholdCall(CallCallback):
 
 @attrs.frozen
 class OnFarHoldCall(CallCallback):
-    """The far end put the operator on hold (facts: webitel-protocol 4.2)."""
+    """The far end put the operator on hold (facts: webitel-protocol 4.2).
+
+    Attributes:
+        seconds_ago: How long it has been so: it is certain only after a while.
+    """
 
     name = "onFarHoldCall"
     ours = True
 
+    seconds_ago: float = 0.0
+
 
 @attrs.frozen
 class OnFarUnholdCall(CallCallback):
-    """The far end took the operator back from hold."""
+    """The far end took the operator back from hold.
+
+    Attributes:
+        seconds_ago: How long it has been so: where we hold, too, it is certain only after a while.
+    """
 
     name = "onFarUnholdCall"
     ours = True
+
+    seconds_ago: float = 0.0
 
 
 @attrs.frozen

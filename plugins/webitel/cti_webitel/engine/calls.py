@@ -69,7 +69,8 @@ from urllib.parse import unquote
 
 import attrs
 
-from .callbacks import (
+from cti_framework.construct import constructor
+from cti_webitel.engine.callbacks import (
     CallCallback,
     OnAcceptCall,
     OnBridgeCall,
@@ -86,7 +87,7 @@ from .callbacks import (
     WebitelCallState,
     WebitelDirection,
 )
-from .headers import (
+from cti_webitel.engine.headers import (
     ANSWER_STATE,
     BILL_SECONDS,
     CALL_STATE,
@@ -125,6 +126,16 @@ _END_EVENTS: Final = frozenset({"CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE", "CH
 _AFTER_THE_END: Final = frozenset({"CHANNEL_STATE", "CHANNEL_DESTROY"})
 _WITHOUT_VARIABLES: Final = frozenset({"CHANNEL_STATE", "CHANNEL_CALLSTATE", "DTMF"})
 _FIRST_OR_LAST_STATES: Final = frozenset({"CS_NEW", "CS_INIT", "CS_HANGUP", "CS_REPORTING", "CS_DESTROY"})
+
+
+# Built for every frame that tells something, so built directly.
+_on_accept_call = constructor(OnAcceptCall)
+_on_bridge_call = constructor(OnBridgeCall)
+_on_un_bridge_call = constructor(OnUnBridgeCall)
+_on_hold_call = constructor(OnHoldCall)
+_on_unhold_call = constructor(OnUnholdCall)
+_on_dtmf_call = constructor(OnDtmfCall)
+_webitel_call = constructor(WebitelCall)
 
 
 class Leg:
@@ -281,8 +292,9 @@ class CallTable:
         told: list[CallCallback] = []
         due = sorted((leg for leg in self._waiting if leg.due is not None and leg.due <= now), key=_due_of)
         for leg in due:
+            seconds_ago = max(0.0, now - _due_of(leg) + self._grace_seconds)
             self._stop_waiting(leg)
-            told.append(self._far_hold_ends(leg) if leg.far_held else self._far_hold_begins(leg))
+            told.append(self._far_hold_ends(leg, seconds_ago) if leg.far_held else self._far_hold_begins(leg, seconds_ago))
         return told
 
     def lose_sight(self) -> None:
@@ -391,7 +403,7 @@ class CallTable:
         if changed:
             # A key that disappeared is one that the library goes on telling; only the comparison sees that it is gone.
             headers.update(frame)
-            return (OnBridgeCall(self._told(leg.call), "CHANNEL_STATE", leg.uuid),)
+            return (_on_bridge_call(self._told(leg.call), "CHANNEL_STATE", leg.uuid),)
         headers.update(frame)
         return _NOTHING
 
@@ -438,18 +450,18 @@ class CallTable:
         if call.state is _RINGING:
             call.state = _ANSWERED
         told = self._told(call)
-        accepted = OnAcceptCall(told, "CHANNEL_ANSWER", leg.uuid)
+        accepted = _on_accept_call(told, "CHANNEL_ANSWER", leg.uuid)
         if told.direction is WebitelDirection.INBOUND and (frame.get(OTHER_LEG) or frame.get(QUEUE)):
-            return (accepted, OnBridgeCall(told, "CHANNEL_ANSWER", leg.uuid))
+            return (accepted, _on_bridge_call(told, "CHANNEL_ANSWER", leg.uuid))
         return (accepted,)
 
     def _bridge(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         leg.headers.update(frame)
-        return (OnBridgeCall(self._told(leg.call), "CHANNEL_BRIDGE", leg.uuid),)
+        return (_on_bridge_call(self._told(leg.call), "CHANNEL_BRIDGE", leg.uuid),)
 
     def _unbridge(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         leg.headers.update(frame)
-        return (OnUnBridgeCall(self._told(leg.call), "CHANNEL_UNBRIDGE", leg.uuid),)
+        return (_on_un_bridge_call(self._told(leg.call), "CHANNEL_UNBRIDGE", leg.uuid),)
 
     def _hold(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         call = leg.call
@@ -462,7 +474,7 @@ class CallTable:
             leg.headers.update(frame)
             return _NOTHING
         call.state = _HOLD
-        held = OnHoldCall(self._told(call), "CHANNEL_HOLD", leg.uuid)
+        held = _on_hold_call(self._told(call), "CHANNEL_HOLD", leg.uuid)
         leg.headers.update(frame)
         return (held,)
 
@@ -477,14 +489,14 @@ class CallTable:
         if call.state is not _HOLD:
             return _NOTHING
         call.state = _ACTIVE
-        return (OnUnholdCall(self._told(call), "CHANNEL_UNHOLD", leg.uuid),)
+        return (_on_unhold_call(self._told(call), "CHANNEL_UNHOLD", leg.uuid),)
 
     def _dtmf(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         digits = frame.get(DTMF_DIGIT)
         if not digits or not isinstance(digits, str):
             self.counts.malformed_frames += 1
             return _NOTHING
-        return (OnDtmfCall(self._told(leg.call), "DTMF", leg.uuid, digits),)
+        return (_on_dtmf_call(self._told(leg.call), "DTMF", leg.uuid, digits),)
 
     def _hangup(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         # Not merged: until the last words the library tells the call without a cause.
@@ -522,6 +534,11 @@ class CallTable:
     def _out_of_the_ordinary(
         self, leg: Leg | None, handler: _Handler | None, frame: dict[str, Any], now: float
     ) -> Sequence[CallCallback]:
+        uuid = frame.get(UNIQUE_ID)
+        if leg is None and uuid in self._ended_legs:
+            if frame.get(EVENT_NAME) not in _AFTER_THE_END:
+                self.counts.late_frames += 1
+            return _NOTHING
         frame = self._texts_of(frame)
         uuid, event = frame.get(UNIQUE_ID), frame.get(EVENT_NAME)
         if handler is None or not uuid or not event:
@@ -534,10 +551,6 @@ class CallTable:
     def _of_unknown_leg(
         self, uuid: str, event: str, handler: _Handler, frame: dict[str, Any], now: float
     ) -> Sequence[CallCallback]:
-        if uuid in self._ended_legs:
-            if event not in _AFTER_THE_END:
-                self.counts.late_frames += 1
-            return _NOTHING
         if event == "CHANNEL_CREATE":
             return self._begin(uuid, frame)
         # A leg under another identifier than before has still the same SIP dialogue.
@@ -593,7 +606,7 @@ class CallTable:
             leg.own_held = True
             leg.call_state = "HELD"
             call.state = _HOLD
-            told.append(OnHoldCall(self._told(call), event, uuid))
+            told.append(_on_hold_call(self._told(call), event, uuid))
         return told
 
     def _learn_identifier(self, leg: Leg, frame: dict[str, Any]) -> Sequence[CallCallback]:
@@ -621,7 +634,7 @@ class CallTable:
         if event in _END_EVENTS:
             return _NOTHING
         if call.uuid != old or uuid in self._calls:
-            return (OnBridgeCall(self._told(call), event, uuid),)
+            return (_on_bridge_call(self._told(call), event, uuid),)
         # The operator dialled this call himself: his leg's identifier is the call's.
         changed = OnUuidCall(self._told(call), event, uuid, uuid)
         self._rekey(call, uuid)
@@ -691,20 +704,20 @@ class CallTable:
             self._waiting.discard(leg)
             self.next_deadline = min((_due_of(other) for other in self._waiting), default=None)
 
-    def _far_hold_begins(self, leg: Leg) -> CallCallback:
+    def _far_hold_begins(self, leg: Leg, seconds_ago: float) -> CallCallback:
         leg.far_held = True
-        return OnFarHoldCall(self._told(leg.call), "CHANNEL_CALLSTATE", leg.uuid)
+        return OnFarHoldCall(self._told(leg.call), "CHANNEL_CALLSTATE", leg.uuid, seconds_ago)
 
-    def _far_hold_ends(self, leg: Leg) -> CallCallback:
+    def _far_hold_ends(self, leg: Leg, seconds_ago: float = 0.0) -> CallCallback:
         leg.far_held = False
-        return OnFarUnholdCall(self._told(leg.call), "CHANNEL_CALLSTATE", leg.uuid)
+        return OnFarUnholdCall(self._told(leg.call), "CHANNEL_CALLSTATE", leg.uuid, seconds_ago)
 
     # What is told of a call.
 
     def _told(self, call: _Call, leg: Leg | None = None) -> WebitelCall:
         if leg is None:
             leg = call.legs[0]
-        return WebitelCall(call.uuid, call.state, call.is_originator, leg.uuid, self._own_number, leg.headers.copy())
+        return _webitel_call(call.uuid, call.state, call.is_originator, leg.uuid, self._own_number, leg.headers.copy())
 
     def _record_id(self, told: WebitelCall, leg: Leg, frame: dict[str, Any]) -> str | None:
         """The identifier that the switch keeps the call's record by (facts: webitel-protocol 4.5)."""

@@ -26,17 +26,25 @@ from cti_framework.errors import (
     CommandUnconfirmedError,
     ConnectionFailedError,
     CredentialsRefusedError,
+    InvalidArgumentError,
     NetworkError,
     NotConnectedError,
     ProtocolError,
 )
 from cti_framework.transport import WebSocket, open_websocket, safe_url
-
-from .arguments import check_account, check_cause, check_destination, check_digits, check_parameter, check_uuid, check_variable
-from .callbacks import CallCallback, WebitelUser
-from .headers import PRESENCE
-from .protocol import BadFrame, Callback, Counts, EngineProtocol, Output, Reply
-from .snapshot import LegDump, SeenLeg, read_dump
+from cti_webitel.engine.arguments import (
+    check_account,
+    check_cause,
+    check_destination,
+    check_digits,
+    check_parameter,
+    check_uuid,
+    check_variable,
+)
+from cti_webitel.engine.callbacks import CallCallback, WebitelUser
+from cti_webitel.engine.headers import PRESENCE
+from cti_webitel.engine.protocol import BadFrame, Callback, Counts, EngineProtocol, Output, Reply
+from cti_webitel.engine.snapshot import LegDump, SeenLeg, read_dump
 
 __all__ = ["OpenWebSocket", "Webitel", "WebitelTimeouts"]
 
@@ -173,6 +181,7 @@ class Webitel:
         self._clock = clock
         self._open_socket = open_socket
         self._log = log if log is not None else structlog.get_logger("cti_webitel.engine")
+        self._hold_grace_seconds = hold_grace_seconds
         self._protocol = EngineProtocol(account, hold_grace_seconds=hold_grace_seconds)
         self._waiting: dict[str, _Waiter] = {}
         self._socket: WebSocket | None = None
@@ -211,6 +220,11 @@ class Webitel:
     def call_ids(self) -> frozenset[str]:
         """The identifiers of the calls that are open, as far as is known."""
         return self._protocol.call_ids
+
+    @property
+    def legs(self) -> Mapping[str, tuple[str, ...]]:
+        """The own legs of each open call, by its identifier: one a device that rings; one that was picked up comes first."""
+        return self._protocol.sight().calls
 
     @property
     def counts(self) -> Counts:
@@ -386,6 +400,7 @@ class Webitel:
         due = asked + timeouts.ping_interval_seconds
         ping: _Waiter | None = None
         while True:
+            woken = self._woken.is_set()
             # Before anything that waits: what happens meanwhile must not be slept over.
             self._woken = anyio.Event()
             if self._failure is not None:
@@ -406,6 +421,9 @@ class Webitel:
             if deadline is not None and deadline <= now:
                 self._deliver(self._protocol.tick(now))
                 deadline = self._protocol.next_deadline
+            if deadline is None and woken:
+                # What woke this is settled already: a hold of ours. Under load another follows, which need not wake it again.
+                deadline = now + self._hold_grace_seconds
             self._wakes_at = due if deadline is None else min(due, deadline)
             with anyio.move_on_after(max(0.0, self._wakes_at - clock())):
                 await self._woken.wait()
@@ -597,11 +615,15 @@ class Webitel:
             raise _unreadable("show_channel")
         return [row for row in rows if isinstance(row, Mapping)]
 
-    async def look(self) -> tuple[tuple[SeenLeg, ...], tuple[CallCallback, ...]]:
+    async def look(self, *, forget_gone: bool = True) -> tuple[tuple[SeenLeg, ...], tuple[CallCallback, ...]]:
         """Ask the switch for the own legs, and agree with its answer.
 
         The list of channels lags and can hold ghosts, a channel's dump is exact: each row is checked by its dump, and so is
         each leg that is known and not listed (facts: esl-control, show channels).
+
+        Args:
+            forget_gone: Forget the known legs that the switch does not have any more, without a word. If not, their end is
+                waited for: it comes by another way than the answers, and may still be on it (facts: webitel-protocol 2).
 
         Returns:
             One leg for each own call that there is, and the callbacks that the beginning of those not known would have
@@ -619,12 +641,13 @@ class Webitel:
         for uuid in uuids:
             try:
                 dump = read_dump(await self.channel_dump(uuid))
-            except CommandRefusedError:
+            except (CommandRefusedError, InvalidArgumentError):
+                # What is no UUID cannot be asked for, and must not hide the others.
                 gone.append(uuid)
             else:
                 if dump.headers.get(PRESENCE) == self._account:
                     dumps.append(dump)
-        return self._protocol.reconcile(sighting, dumps, gone)
+        return self._protocol.reconcile(sighting, dumps, gone if forget_gone else ())
 
     async def account_list(self) -> Mapping[str, Any]:
         """List the accounts of the domain that this account may see.

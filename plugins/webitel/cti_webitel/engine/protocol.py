@@ -46,8 +46,8 @@ from uuid import uuid4
 import attrs
 import orjson
 
-from .accounts import Accounts
-from .callbacks import (
+from cti_webitel.engine.accounts import Accounts
+from cti_webitel.engine.callbacks import (
     Callback,
     CallCallback,
     OnConnect,
@@ -58,9 +58,9 @@ from .callbacks import (
     OnUserStatusChange,
     WebitelUser,
 )
-from .calls import CallTable
-from .reconcile import Sighting, reconcile, sight
-from .snapshot import LegDump, SeenLeg
+from cti_webitel.engine.calls import CallTable
+from cti_webitel.engine.reconcile import Sighting, reconcile, sight
+from cti_webitel.engine.snapshot import LegDump, SeenLeg
 
 __all__ = ["BadFrame", "Callback", "Counts", "EngineProtocol", "Output", "Reply", "Request"]
 

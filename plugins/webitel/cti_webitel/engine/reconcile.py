@@ -15,9 +15,9 @@ from cti_webitel.engine.callbacks import (
     CallCallback,
     OnAcceptCall,
     OnBridgeCall,
+    OnFarHoldCall,
     OnHoldCall,
     OnNewCall,
-    WebitelCall,
     WebitelDirection,
 )
 from cti_webitel.engine.calls import CallTable
@@ -26,19 +26,21 @@ from cti_webitel.engine.snapshot import LegDump, SeenLeg
 
 __all__ = ["Sighting", "reconcile", "sight"]
 
-TRIGGER = "channel_dump"
+_TRIGGER = "channel_dump"
 """What stands for the name of an event in callbacks that a dump raised."""
 
 
 @attrs.frozen
 class Sighting:
-    """The legs that were known when the switch was asked.
+    """The legs and calls that were known at one moment.
 
     Attributes:
-        legs: Their headers then, by uuid.
+        legs: The legs' headers, by uuid.
+        calls: The legs of each call, by its identifier; one that was picked up comes first.
     """
 
     legs: Mapping[str, Mapping[str, Any]]
+    calls: Mapping[str, tuple[str, ...]]
 
 
 def sight(table: CallTable) -> Sighting:
@@ -50,7 +52,10 @@ def sight(table: CallTable) -> Sighting:
     Returns:
         What is known.
     """
-    return Sighting({uuid: dict(leg.headers) for uuid, leg in table.legs.items()})
+    return Sighting(
+        {uuid: dict(leg.headers) for uuid, leg in table.legs.items()},
+        {leg.call.uuid: tuple(own.uuid for own in leg.call.legs) for leg in table.legs.values()},
+    )
 
 
 def reconcile(
@@ -69,32 +74,46 @@ def reconcile(
     """
     for gone_uuid in gone:
         table.drop(gone_uuid)
-    seen: dict[str, SeenLeg] = {}
-    told: list[CallCallback] = []
+    best: dict[str, tuple[str, LegDump]] = {}
+    begun: dict[str, tuple[str, LegDump]] = {}
     for dump in dumps:
         uuid = dump.headers.get(UNIQUE_ID, "")
-        if not uuid or table.has_ended(uuid):
-            continue
         known = uuid in table.legs
-        if not known or table.legs[uuid].headers == sighting.legs.get(uuid):
-            call = table.take_over(uuid, dump.headers, held_by_own=dump.held_by_own, held_by_other=dump.held and not dump.held_by_own)
-        else:
-            call = table.told(uuid)
-        if not known:
-            told.extend(_beginning(call, dump, uuid))
+        if not uuid or table.has_ended(uuid) or (dump.ending and not known):
+            continue
+        call = table.told(uuid) if known else None
+        if call is None or (table.legs[uuid].headers == sighting.legs.get(uuid) and not dump.ending):
+            is_new = call is None
+            held_by_other = dump.held and not dump.held_by_own
+            known_calls = table.call_ids
+            call = table.take_over(uuid, dump.headers, held_by_own=dump.held_by_own, held_by_other=held_by_other)
+            if is_new and call.uuid not in known_calls:
+                begun[call.uuid] = (uuid, dump)
         # Of several devices that ring, or of a race just lost, the leg that talks says what the call does.
-        if call.uuid not in seen or dump.bridged:
-            seen[call.uuid] = SeenLeg(call, dump)
-    return tuple(seen.values()), tuple(told)
+        if call.uuid not in best or (dump.bridged, dump.answered) > (best[call.uuid][1].bridged, best[call.uuid][1].answered):
+            best[call.uuid] = (uuid, dump)
+            if call.uuid in begun:
+                begun[call.uuid] = (uuid, dump)
+    # Told when all legs are known: only then it is known which of them was picked up.
+    seen = tuple(_seen(table, uuid, dump) for uuid, dump in best.values())
+    return seen, tuple(callback for uuid, dump in begun.values() for callback in _beginning(_seen(table, uuid, dump), uuid))
 
 
-def _beginning(call: WebitelCall, dump: LegDump, uuid: str) -> Sequence[CallCallback]:
-    told: list[CallCallback] = [OnNewCall(call, TRIGGER, uuid, adopted=True)]
+def _seen(table: CallTable, uuid: str, dump: LegDump) -> SeenLeg:
+    leg = table.legs[uuid]
+    return SeenLeg(table.told(uuid), dump, leg.own_held, leg.far_held)
+
+
+def _beginning(seen: SeenLeg, uuid: str) -> Sequence[CallCallback]:
+    call = seen.call
+    told: list[CallCallback] = [OnNewCall(call, _TRIGGER, uuid, adopted=True)]
     if call.answered_microseconds is not None:
-        told.append(OnAcceptCall(call, TRIGGER, uuid))
-    if dump.bridged:
+        told.append(OnAcceptCall(call, _TRIGGER, uuid))
+    if seen.dump.bridged:
         joined_by = "CHANNEL_ANSWER" if call.direction is WebitelDirection.INBOUND else "CHANNEL_BRIDGE"
         told.append(OnBridgeCall(call, joined_by, uuid))
-    if dump.held_by_own:
-        told.append(OnHoldCall(call, TRIGGER, uuid))
+    if seen.held_by_own:
+        told.append(OnHoldCall(call, _TRIGGER, uuid))
+    if seen.held_by_other:
+        told.append(OnFarHoldCall(call, _TRIGGER, uuid))
     return told

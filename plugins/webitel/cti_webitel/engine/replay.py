@@ -18,8 +18,7 @@ from typing import Any, Final
 import orjson
 
 from cti_framework.errors import ProtocolError
-
-from .protocol import EngineProtocol, Output
+from cti_webitel.engine.protocol import EngineProtocol, Output
 
 __all__ = ["replay_frames"]
 

@@ -42,6 +42,8 @@ class LegDump:
 
     Attributes:
         headers: Its headers, named as in call frames; texts only.
+        answered: Its device was picked up.
+        ending: It is hung up, and its last words are on their way.
         bridged: It is joined with the far end.
         bridged_microseconds: Since when, on the switch's clock.
         held: It is on hold.
@@ -50,6 +52,8 @@ class LegDump:
     """
 
     headers: dict[str, Any]
+    answered: bool
+    ending: bool
     bridged: bool
     bridged_microseconds: int | None
     held: bool
@@ -59,15 +63,19 @@ class LegDump:
 
 @attrs.frozen
 class SeenLeg:
-    """One own leg, and the call that it belongs to.
+    """One own leg, and the call that it belongs to: what its dump and the frames since then say together.
 
     Attributes:
-        call: The call, as the protocol knows it with the dump.
-        dump: The leg.
+        call: The call.
+        dump: The leg, as the switch described it.
+        held_by_own: Our side holds the call.
+        held_by_other: The far end holds it.
     """
 
     call: WebitelCall
     dump: LegDump
+    held_by_own: bool
+    held_by_other: bool
 
 
 def read_dump(dump: Mapping[str, Any]) -> LegDump:
@@ -87,13 +95,19 @@ def read_dump(dump: Mapping[str, Any]) -> LegDump:
                 headers[name] = found
     answered = headers.get(ANSWER_STATE) == "answered"
     call_state = headers.get(CALL_STATE)
+    bridged_microseconds = _microseconds(headers.get(_BRIDGED_TIME))
+    # A called leg has a partner from its first moment on; a time of the bridge, only while there is one.
+    joined = bool(headers.get(_PARTNER)) if _BRIDGED_TIME not in headers else bridged_microseconds is not None
     held = call_state == "HELD"
     return LegDump(
         headers,
-        # An answered leg whose far end rings has a partner in its headers already; its call state says RING_WAIT.
-        bridged=answered and call_state in ("ACTIVE", "HELD", "UNHELD") and bool(headers.get(_PARTNER)),
-        bridged_microseconds=_microseconds(headers.get(_BRIDGED_TIME)),
+        answered=answered,
+        ending=headers.get(ANSWER_STATE) == "hangup" or call_state == "HANGUP",
+        bridged=answered and call_state in ("ACTIVE", "HELD", "UNHELD") and joined,
+        bridged_microseconds=bridged_microseconds,
         held=held,
+        # The time of an own hold stays when that is over, so a later one of the far end counts as ours: the rarer by far, and
+        # the other mistake would leave the operator unable to take the call back.
         held_by_own=held and headers.get(_LAST_HOLD) != "0",
         dumped_microseconds=_microseconds(headers.get(_DUMPED_AT)),
     )

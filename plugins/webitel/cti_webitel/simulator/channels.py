@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+
+import attrs
 
 from cti_framework.switchboard import LegSnapshot, Switchboard, SwitchEvent, SwitchEventName
 from cti_webitel.simulator.frames import microseconds
 
-__all__ = ["ChannelTable", "channel_dump", "variables_of"]
+__all__ = ["ChannelTable", "ChannelTimes", "channel_dump", "variables_of"]
+
+
+@attrs.define
+class ChannelTimes:
+    """What the switch notes of a channel beside its state.
+
+    Attributes:
+        bridged_at: Since when it is joined with another; ``None``: it is not.
+        held_at: When its device began its latest hold, also after the end of it; ``None``: it never held.
+        held_for: How long its holds that are over lasted, together.
+    """
+
+    bridged_at: datetime | None = None
+    held_at: datetime | None = None
+    held_for: timedelta = timedelta(0)
 
 
 class ChannelTable:
@@ -22,6 +40,7 @@ class ChannelTable:
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
         self._legs: dict[str, LegSnapshot] = {}
+        self._times: dict[str, ChannelTimes] = {}
         self.lag_seconds = 0.0
         switchboard.subscribe(self._on_event)
 
@@ -40,15 +59,43 @@ class ChannelTable:
     def clear(self) -> None:
         """Forget all channels."""
         self._legs.clear()
+        self._times.clear()
+
+    def times_of(self, leg_uuid: str) -> ChannelTimes:
+        """Tell what is noted of a channel: it is exact, unlike the rows.
+
+        Args:
+            leg_uuid: Which.
+
+        Returns:
+            Its times.
+        """
+        return self._times.get(leg_uuid) or ChannelTimes()
 
     def _on_event(self, event: SwitchEvent) -> None:
         if event.leg is None:
             return
+        self._note(event, event.leg)
         write = partial(self._write, event.leg, event.name is SwitchEventName.CHANNEL_DESTROY)
         if self.lag_seconds:
             self._switchboard.call_later(self.lag_seconds, write)
         else:
             write()
+
+    def _note(self, event: SwitchEvent, leg: LegSnapshot) -> None:
+        if event.name is SwitchEventName.CHANNEL_DESTROY:
+            self._times.pop(leg.uuid, None)
+            return
+        times = self._times.setdefault(leg.uuid, ChannelTimes())
+        if event.name in (SwitchEventName.CHANNEL_BRIDGE, SwitchEventName.CHANNEL_UNBRIDGE):
+            joined = event.name is SwitchEventName.CHANNEL_BRIDGE
+            for side in (event.bridge_a, event.bridge_b):
+                if side in self._times:
+                    self._times[side].bridged_at = event.at if joined else None
+        elif event.name is SwitchEventName.CHANNEL_HOLD:
+            times.held_at = event.at
+        elif event.name is SwitchEventName.CHANNEL_UNHOLD and times.held_at is not None:
+            times.held_for += event.at - times.held_at
 
     def _write(self, leg: LegSnapshot, destroyed: bool) -> None:
         if destroyed:
@@ -79,11 +126,13 @@ def variables_of(leg: LegSnapshot) -> dict[str, str]:
     return {**{name: value for name, value in derived.items() if value}, **leg.variables}
 
 
-def channel_dump(leg: LegSnapshot) -> dict[str, str]:
+def channel_dump(leg: LegSnapshot, times: ChannelTimes, now: datetime) -> dict[str, str]:
     """Answer ``uuid_dump <uuid> json``: exact, unlike the table.
 
     Args:
         leg: Which.
+        times: What else is noted of it.
+        now: What the switch's clock shows.
 
     Returns:
         The channel's headers and variables.
@@ -91,6 +140,7 @@ def channel_dump(leg: LegSnapshot) -> dict[str, str]:
     other_type = None if leg.other_leg is None else "originator" if leg.originating_leg else "originatee"
     headers: dict[str, str | None] = {
         "Event-Name": "CHANNEL_DATA",
+        "Event-Date-Timestamp": microseconds(now),
         "Channel-State": leg.channel_state.name,
         "Channel-Call-State": leg.call_state.value,
         "Channel-State-Number": str(leg.channel_state.value),
@@ -113,6 +163,9 @@ def channel_dump(leg: LegSnapshot) -> dict[str, str]:
         "Caller-Channel-Created-Time": microseconds(leg.created_at),
         "Caller-Channel-Answered-Time": microseconds(leg.answered_at),
         "Caller-Channel-Hangup-Time": microseconds(leg.hung_up_at),
+        "Caller-Channel-Bridged-Time": microseconds(times.bridged_at),
+        "Caller-Channel-Last-Hold": microseconds(times.held_at),
+        "Caller-Channel-Hold-Accum": str(times.held_for // timedelta(microseconds=1)),
         "Other-Type": other_type,
         "Other-Leg-Unique-ID": leg.other_leg,
     }

@@ -353,8 +353,10 @@ def _setvar(request: Request) -> Reply:
 
 
 def _channel_dump(request: Request) -> Reply:
-    leg = request.engine.switchboard.leg(request.text("uuid"))
-    return text_reply(orjson.dumps(channel_dump(leg.snapshot)).decode())
+    engine = request.engine
+    leg = engine.switchboard.leg(request.text("uuid"))
+    dump = channel_dump(leg.snapshot, engine.channels.times_of(leg.uuid), engine.switchboard.now)
+    return text_reply(orjson.dumps(dump).decode())
 
 
 def _show_channel(request: Request) -> Reply:

@@ -36,7 +36,7 @@ def control(engine: Engine, request: object) -> Json:
         The verb's answer, or ``{"error": …}``.
     """
     if not isinstance(request, dict):
-        return {"error": "a JSON object is expected, with the verb in \"do\""}
+        return {"error": 'a JSON object is expected, with the verb in "do"'}
     name = request.get("do")
     verb = VERBS.get(name) if isinstance(name, str) else None
     if verb is None:
@@ -52,14 +52,14 @@ def control(engine: Engine, request: object) -> Json:
 def _text(request: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = request.get(key, default)
     if not isinstance(value, str) or (not value and default is None):
-        raise ValueError(f"{request['do']}: \"{key}\" is {value!r}, it takes a text")
+        raise ValueError(f'{request["do"]}: "{key}" is {value!r}, it takes a text')
     return value
 
 
 def _object(request: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = request.get(key, {})
     if not isinstance(value, dict):
-        raise ValueError(f"{request['do']}: \"{key}\" is {value!r}, it takes an object")
+        raise ValueError(f'{request["do"]}: "{key}" is {value!r}, it takes an object')
     return value
 
 
@@ -110,9 +110,7 @@ def _dtmf(engine: Engine, request: Mapping[str, Any]) -> Json:
     return _on_leg(engine, request, lambda leg: leg.answered, lambda uuid: engine.switchboard.tones(uuid, digits))
 
 
-def _on_leg(
-    engine: Engine, request: Mapping[str, Any], fits: Callable[[Leg], bool], act: Callable[[str], None]
-) -> Json:
+def _on_leg(engine: Engine, request: Mapping[str, Any], fits: Callable[[Leg], bool], act: Callable[[str], None]) -> Json:
     """Act on the newest leg that the selector names and the verb fits; on the newest at all, if it fits none."""
     legs = _selected(engine.switchboard, request)
     if not legs:
@@ -129,7 +127,7 @@ def _selected(switchboard: Switchboard, request: Mapping[str, Any]) -> tuple[Leg
     for key in ("uuid", "presence", "dest"):
         if key in request:
             return _named(switchboard, _text(request, key))
-    raise ValueError(f"{request['do']}: name a leg by \"uuid\", \"presence\", \"dest\" or \"far\"")
+    raise ValueError(f'{request["do"]}: name a leg by "uuid", "presence", "dest" or "far"')
 
 
 def _named(switchboard: Switchboard, name: str) -> tuple[Leg, ...]:
@@ -154,7 +152,7 @@ def _status(engine: Engine, request: Mapping[str, Any]) -> Json:
     account = switchboard.account(_presence(switchboard, _text(request, "account")))
     unknown = sorted(set(wanted) - {"state", "status", "description", "agent_status"})
     if unknown or not all(isinstance(value, str) for value in wanted.values()):
-        raise ValueError(f"status: \"set\" takes the texts state, status, description and agent_status, not {wanted!r}")
+        raise ValueError(f'status: "set" takes the texts state, status, description and agent_status, not {wanted!r}')
     state = wanted.get("state")
     if state not in (None, "NONREG", "ONHOOK"):
         raise ValueError(f"status: the state can be set to NONREG or ONHOOK, not {state!r}: ISBUSY follows from calls and status")

@@ -11,9 +11,7 @@ from cti_framework.switchboard import Account, SwitchEvent, SwitchEventName
 __all__ = ["DISCONNECT", "account_presence_frame", "account_status_frame", "call_frame", "microseconds"]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_WITHOUT_VARIABLES = frozenset(
-    {SwitchEventName.CHANNEL_STATE, SwitchEventName.CHANNEL_CALLSTATE, SwitchEventName.DTMF}
-)
+_WITHOUT_VARIABLES = frozenset({SwitchEventName.CHANNEL_STATE, SwitchEventName.CHANNEL_CALLSTATE, SwitchEventName.DTMF})
 
 DISCONNECT = b'{"webitel-event-name":"account","Event-Name":"DISCONNECT"}'
 """What a socket that did not authenticate in time is told before it is cut."""

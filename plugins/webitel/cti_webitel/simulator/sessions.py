@@ -31,9 +31,7 @@ _ADMIN_RESOURCES = (
     *("cdr/media", "cdr/files", "cdr", "vmail", "hook", "dialer/templates", "dialer/members", "dialer", "cc/queue"),
     *("cc/members", "cc/tiers", "channels", "rotes/domain", "rotes/extension", "rotes/default", "calendar", "blacklist"),
 )
-_ADMIN_ACL: Mapping[str, list[str]] = MappingProxyType(
-    {**{resource: ["*"] for resource in _ADMIN_RESOURCES}, "acl/roles": ["r"]}
-)
+_ADMIN_ACL: Mapping[str, list[str]] = MappingProxyType({**{resource: ["*"] for resource in _ADMIN_RESOURCES}, "acl/roles": ["r"]})
 ACL: Mapping[str, Mapping[str, list[str]]] = MappingProxyType({"user": _USER_ACL, "admin": _ADMIN_ACL})
 """What a role may do: resource to permissions (facts: webitel-protocol 3)."""
 

@@ -158,4 +158,3 @@ async def serve_socket(stream: ByteStream, engine: Engine, is_away: Callable[[],
     finally:
         with anyio.CancelScope(shield=True):
             await stream.aclose()
-

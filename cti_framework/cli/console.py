@@ -1,0 +1,172 @@
+"""Where the commands write: lines for people, or lines of JSON; nothing else writes to the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cti_framework.cli.plain import error_as_plain, json_line
+from cti_framework.cli.words import printable
+from cti_framework.errors import CtiError, SettingsError
+
+__all__ = ["Column", "Output", "OutputClosed"]
+
+Column = tuple[str, str, int]
+"""A cell of a line: its text, its style, the width it is filled up to."""
+
+_GAP: Final = "  "
+_NARROWEST: Final = 20
+_ENDLESS: Final = 10_000
+_IN_ASCII: Final = str.maketrans({"→": ">", "…": "...", "─": "-"})
+
+
+class OutputClosed(Exception):
+    """Nobody reads what is written any more."""
+
+
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        raise OutputClosed from None
+
+
+class Output:
+    """Writes results to the standard output and errors to the standard error.
+
+    Args:
+        colour: Whether colours may be used where the terminal has them.
+
+    Attributes:
+        as_json: Whether the command was asked for JSON.
+        verbose: Whether tracebacks are shown.
+    """
+
+    def __init__(self, *, colour: bool = True) -> None:
+        self.as_json = False
+        self.verbose = False
+        # `None` leaves it to NO_COLOR.
+        no_color = None if colour else True
+        self._out = _Terminal(file=sys.stdout, no_color=no_color, highlight=False, emoji=False, markup=False)
+        if not self._out.is_terminal:
+            # A file or a pipe has no width: nothing is to be broken for it.
+            self._out.width = _ENDLESS
+        self._err = _Terminal(file=sys.stderr, no_color=no_color, highlight=False, emoji=False, markup=False)
+
+    def json(self, value: Any) -> None:
+        """Write one line of JSON.
+
+        Args:
+            value: Plain data.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        self._write(sys.stdout, value)
+
+    def line(self, *columns: Column | str) -> None:
+        """Write one line for people. On a terminal that is too narrow the last column goes on below itself.
+
+        Args:
+            columns: The cells; a text alone is an unstyled cell.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        cells = [column if isinstance(column, tuple) else (column, "", 0) for column in columns]
+        text = Text()
+        for content, style, width in cells[:-1]:
+            text.append(self._drawable(content).ljust(width), style=style)
+            text.append(_GAP)
+        content, style, _ = cells[-1]
+        for part in self._broken(self._drawable(content), len(text)):
+            text.append(part, style=style)
+        text.rstrip()
+        self._print(self._out, text)
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[Column | str]]) -> None:
+        """Write a table for people.
+
+        Args:
+            headings: Of the columns.
+            rows: The cells of each row.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        table = Table(*headings, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for row in rows:
+            cells = [cell if isinstance(cell, tuple) else (cell, "", 0) for cell in row]
+            table.add_row(*(Text(self._drawable(content), style=style, overflow="fold") for content, style, _ in cells))
+        self._out.print(table)
+
+    def note(self, text: str) -> None:
+        """Write a remark beside the results, to the standard error.
+
+        Args:
+            text: The remark.
+        """
+        self._print(self._err, Text(self._drawable(text), style="dim"))
+
+    def error(self, error: CtiError) -> None:
+        """Write what went wrong and what to do, to the standard error.
+
+        Args:
+            error: The error.
+        """
+        if self.as_json:
+            self._write(sys.stderr, error_as_plain(error))
+            return
+        self._print(self._err, Text.assemble(("cti: ", "bold red"), self._drawable(error.message)))
+        for problem in error.problems if isinstance(error, SettingsError) else ():
+            self._print(self._err, Text(f"  - {self._drawable(problem)}"))
+        if error.remedy:
+            self._print(self._err, Text.assemble(("     ", ""), (self._drawable(error.remedy), "cyan")))
+
+    @property
+    def width(self) -> int | None:
+        """How many characters a line of the terminal has; ``None``: it is no terminal, and lines may be long."""
+        return self._out.width if self._out.is_terminal else None
+
+    def _broken(self, content: str, indent: int) -> Iterable[str]:
+        """Break the last cell where the terminal ends, and indent what goes on."""
+        room = (self.width or 0) - indent
+        if room < _NARROWEST:
+            yield content
+            return
+        line = ""
+        for word in content.split(" "):
+            if line and len(line) + 1 + len(word) > room:
+                yield line + "\n" + " " * indent
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+        yield line
+
+    def _drawable(self, text: str) -> str:
+        text = printable(text)
+        encoding = self._out.encoding
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+        return text
+
+    def _print(self, console: Console, text: Text) -> None:
+        console.print(text, soft_wrap=True)
+        console.file.flush()
+
+    def _write(self, stream: TextIO, value: Any) -> None:
+        line = json_line(value)
+        try:
+            try:
+                line.encode(stream.encoding or "utf-8")
+            except UnicodeEncodeError:
+                line = json_line(value, ascii_only=True)
+            stream.write(line + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None

@@ -1,0 +1,298 @@
+"""``cti demo``: one call from end to end, on the provider's own simulator, every layer saying what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import anyio
+import click
+
+from cti_framework.calls import Call
+from cti_framework.cli.console import Output
+from cti_framework.cli.invocation import Invocation, json_option, pass_invocation, provider_option
+from cti_framework.cli.running import BACKENDS, Stopping, run
+from cti_framework.cli.tracing import (
+    HOST,
+    INITIALIZER,
+    MODEL,
+    OPERATOR,
+    PBX,
+    SIMULATOR,
+    SUBSCRIBER,
+    Step,
+    Trace,
+    WatchedPlugins,
+    WatchingCompanion,
+    call_id_of,
+)
+from cti_framework.cli.words import durations_in_words, event_in_words
+from cti_framework.errors import CommandError, CtiError, StepTimeoutError
+from cti_framework.eventlog import Subscription
+from cti_framework.events import (
+    CallConnected,
+    CallEvent,
+    CallFinished,
+    CallHeld,
+    CallUnheld,
+    Cursor,
+    Event,
+    ProviderState,
+    ProviderStateChanged,
+)
+from cti_framework.initializer import CtiProviderInitializer
+from cti_framework.model import CtiModel
+from cti_framework.plugins import Plugins
+from cti_framework.provider import Simulation
+
+__all__ = ["demo"]
+
+_EPILOG: Final = """\b
+With --json each line is an object with
+  at_ms   milliseconds since the start
+  from    who
+  to      to whom
+  step    what
+  call    the call's identifier, or null
+  detail  more, in words
+
+\b
+Examples:
+  cti demo
+  cti demo --provider dummy --backend trio
+  cti demo --json | grep '"to":"PBX"'
+"""
+
+EventT = TypeVar("EventT", bound=CallEvent)
+
+_WAIT_SECONDS: Final = 10.0
+
+
+@click.command(short_help="Play one call from end to end, on a simulated PBX.", epilog=_EPILOG)
+@provider_option
+@json_option
+@click.option("--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], show_default=True, help="The event loop to run on.")
+@pass_invocation
+def demo(invocation: Invocation, provider: str, backend: str) -> int:
+    """Play one call from end to end, on the provider's own simulator.
+
+    The host picks the provider by a settings key, the operator calls a subscriber, the subscriber puts the call on hold and
+    takes it back, the operator hangs up; each line tells who said what to whom, and when. No PBX is needed, no setting is
+    read, nothing is left running.
+    """
+    narrator = _Json(invocation.output) if invocation.output.as_json else _Timeline(invocation.output)
+    _, simulator = invocation.tool_of(provider, "simulator")
+    plugins = invocation.plugins()
+
+    async def play(stopping: Stopping) -> None:
+        trace = Trace(narrator.step)
+        async with simulator() as simulation:
+            await _play(provider, plugins, simulation, trace, narrator.act)
+        trace.check()
+
+    run(play, backend=backend)
+    return 0
+
+
+async def _play(provider: str, plugins: Plugins, simulation: Simulation, trace: Trace, act: Callable[[str], None]) -> None:
+    for note in simulation.notes:
+        trace.step(SIMULATOR, OPERATOR, "note", note)
+    subscriber, far_side = simulation.subscriber, simulation.far_side
+
+    act("The host picks the provider by a settings key")
+    settings = {**simulation.settings, "cti.provider": provider}
+    trace.step(HOST, INITIALIZER, "settings", f"cti.provider = {provider}; beside it {', '.join(simulation.settings) or 'none'}")
+    initializer = CtiProviderInitializer(
+        settings,
+        environ={},
+        companions=[WatchingCompanion(trace, simulation.user.parameters)],
+        plugins=WatchedPlugins(plugins, trace),
+    )
+    trace.step(HOST, INITIALIZER, "open", f"for user {simulation.user.id}")
+    async with anyio.create_task_group() as tasks, initializer.open(simulation.user) as model:
+        host = _Host(model.events(after=Cursor(model.cursor.epoch, 0)), trace)
+        trace.step(INITIALIZER, HOST, "open", f"a CtiModel, {model.provider_state.value}")
+        await tasks.start(host.read)
+        call = await _call(model, host, subscriber, trace, act)
+
+        act("The subscriber puts the call on hold, and takes it back")
+        trace.step(SUBSCRIBER, PBX, "hold", call=call.id)
+        await far_side.hold(subscriber)
+        await host.wait_for(CallHeld, call)
+        trace.step(SUBSCRIBER, PBX, "unhold", call=call.id)
+        await far_side.unhold(subscriber)
+        await host.wait_for(CallUnheld, call)
+
+        act("The operator hangs up")
+        finished = await _hang_up(model, host, call, trace)
+
+        act("The host closes the session")
+        trace.step(HOST, MODEL, "close")
+        # The host's reader ends with the session, when it has read everything.
+    act("Summary")
+    refused = sum(model.refused_reports.values())
+    parts = [durations_in_words(finished.call), f"{host.count} events"]
+    if refused:
+        parts.append(f"{refused} reports refused")
+    trace.step(HOST, OPERATOR, "summary", "; ".join(parts), call=call.id)
+
+
+async def _call(model: CtiModel, host: _Host, subscriber: str, trace: Trace, act: Callable[[str], None]) -> Call:
+    act("The operator calls a subscriber")
+    trace.step(OPERATOR, HOST, "call", subscriber)
+    trace.step(HOST, MODEL, "make_call", subscriber)
+    call = await model.make_call(subscriber)
+    trace.step(MODEL, HOST, "make_call", f"call {call.id}", call=call.id)
+    await host.wait_for(CallConnected, call)
+    return call
+
+
+async def _hang_up(model: CtiModel, host: _Host, call: Call, trace: Trace) -> CallFinished:
+    trace.step(OPERATOR, HOST, "hang up", call=call.id)
+    trace.step(HOST, MODEL, "drop_call", call=call.id)
+    await model.drop_call(call)
+    trace.step(MODEL, HOST, "drop_call", "done", call=call.id)
+    return await host.wait_for(CallFinished, call)
+
+
+class _Host:
+    """The host: it reads the session's events and waits for some of them.
+
+    Args:
+        events: The session's events, from the first.
+        trace: Where steps go.
+
+    Attributes:
+        count: How many events it has read.
+    """
+
+    def __init__(self, events: Subscription, trace: Trace) -> None:
+        self._events = events
+        self._trace = trace
+        self._unseen: list[Event] = []
+        self._news = anyio.Event()
+        self.count = 0
+
+    async def read(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Read until the session is closed.
+
+        Args:
+            task_status: Told when everything that is there already is read.
+        """
+        while (earlier := self._events.next_nowait()) is not None:
+            self._take(earlier)
+        task_status.started()
+        async for event in self._events:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        self._trace.step(MODEL, HOST, type(event).__name__, event_in_words(event), call=call_id_of(event))
+        self.count += 1
+        self._unseen.append(event)
+        self._news.set()
+
+    async def wait_for(self, event_type: type[EventT], call: Call) -> EventT:
+        """Wait for an event about a call.
+
+        Args:
+            event_type: Its class.
+            call: The call.
+
+        Returns:
+            The event.
+
+        Raises:
+            StepTimeoutError: It did not come in time.
+            CtiError: It cannot come any more.
+        """
+        latest = "none"
+        with anyio.move_on_after(_WAIT_SECONDS):
+            while True:
+                while self._unseen:
+                    event = self._unseen.pop(0)
+                    latest = type(event).__name__
+                    if isinstance(event, event_type) and call.id in (event.call.id, *event.call.former_ids):
+                        return event
+                    _check_goes_on(event, event_type)
+                self._news = anyio.Event()
+                await self._news.wait()
+        raise StepTimeoutError(
+            f"{event_type.__name__} did not come within {_WAIT_SECONDS:g} s; the latest event is {latest}.",
+            step="demo",
+            remedy="The lines above tell which layer was the last to do something; `cti -v demo` shows the log beside them.",
+        )
+
+
+def _check_goes_on(event: Event, awaited: type[Event]) -> None:
+    if isinstance(event, CallFinished):
+        raise CommandError(
+            f"The call ended before {awaited.__name__}: {event_in_words(event)}.",
+            command="demo",
+            remedy="The lines above tell why; `cti -v demo` shows the log beside them.",
+        )
+    if isinstance(event, ProviderStateChanged) and event.state is ProviderState.FAILED:
+        raise event.error or CtiError("The provider has given up.", step="demo")
+
+
+class _Json:
+    """Steps as objects.
+
+    Args:
+        output: Where to write.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def act(self, title: str) -> None:
+        """Tell nothing: what is no step is no line."""
+
+    def step(self, step: Step) -> None:
+        """Write a step."""
+        self._output.json(
+            {
+                "at_ms": round(step.at_seconds * 1000, 1),
+                "from": step.source,
+                "to": step.target,
+                "step": step.name,
+                "call": step.call_id,
+                "detail": step.detail,
+            }
+        )
+
+
+_STYLES: Final = {OPERATOR: "bold", SUBSCRIBER: "bold", HOST: "green", MODEL: "cyan", INITIALIZER: "green", PBX: "yellow"}
+
+
+class _Timeline:
+    """Steps as lines that are aligned, under a heading for each act.
+
+    Args:
+        output: Where to write.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def act(self, title: str) -> None:
+        """Write a heading."""
+        self._output.line("")
+        self._output.line((title, "bold", 0))
+
+    def step(self, step: Step) -> None:
+        """Write a step."""
+        self._output.line(
+            (f"{step.at_seconds * 1000:8.1f} ms", "dim", 0),
+            (f"{_shown(step.source)} → {_shown(step.target)}", _STYLES.get(step.source, "blue"), _WHO_WIDTH),
+            (step.name, "bold", _STEP_WIDTH),
+            # What the host is told has just been told to the model.
+            (step.detail, "dim" if (step.source, step.target) == (MODEL, HOST) else "", 0),
+        )
+
+
+_WHO_WIDTH: Final = 29
+_STEP_WIDTH: Final = 21
+
+
+def _shown(who: str) -> str:
+    return "Initializer" if who == INITIALIZER else who

@@ -1,0 +1,79 @@
+"""``cti providers``: what is installed, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from cti_framework.cli.invocation import Invocation, json_option, pass_invocation
+from cti_framework.errors import CtiError
+from cti_framework.hooks import Hooks
+from cti_framework.plugins import PluginKind, PluginRecord, Plugins, PluginStatus
+
+__all__ = ["providers"]
+
+_EPILOG: Final = """\b
+Examples:
+  cti providers
+  cti providers --check --json
+"""
+
+_STYLES: Final = {
+    PluginStatus.AVAILABLE: "",
+    PluginStatus.LOADED: "green",
+    PluginStatus.DISABLED: "dim",
+}
+
+
+@click.command(short_help="List the installed providers and companions.", epilog=_EPILOG)
+@json_option
+@click.option("--check", is_flag=True, help="Import each, to find out which of them can be used.")
+@pass_invocation
+def providers(invocation: Invocation, check: bool) -> int:
+    """List the installed providers and companions.
+
+    Nothing of them is imported unless --check asks for it: a broken one is listed like any other.
+    """
+    plugins = invocation.plugins()
+    if check:
+        _check(plugins)
+    records = plugins.records()
+    output = invocation.output
+    if output.as_json:
+        for record in records:
+            output.json(record.as_dict())
+        return 0
+    if not records:
+        output.line("No provider is installed. For a first try: pip install cti-framework-dummy")
+        return 0
+    headings = ("name", "kind", "status", "api", "distribution", "version", "value")
+    output.table(headings, (_row(record) for record in records))
+    for record in records:
+        if record.error:
+            output.line("")
+            output.line((record.name, "bold", 0), record.error)
+    return 0
+
+
+def _row(record: PluginRecord) -> tuple[tuple[str, str, int] | str, ...]:
+    return (
+        (record.name, "bold", 0),
+        record.kind.value,
+        (record.status.value, _STYLES.get(record.status, "red"), 0),
+        "" if record.api is None else str(record.api),
+        record.distribution or "(unnamed)",
+        record.version,
+        record.value,
+    )
+
+
+def _check(plugins: Plugins) -> None:
+    for record in plugins.records():
+        if record.kind is PluginKind.PROVIDER:
+            try:
+                plugins.load_provider(record.name)
+            except CtiError:
+                # Its record says it.
+                continue
+    plugins.load_companions(Hooks())
