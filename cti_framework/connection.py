@@ -16,7 +16,6 @@ agree: what ended meanwhile ends, what began is shown. A snapshot that fails is 
 from __future__ import annotations
 
 import random
-import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -25,7 +24,7 @@ import anyio
 import attrs
 
 from cti_framework.clock import SessionClock
-from cti_framework.errors import CommandError, CtiError, NetworkError, PluginError
+from cti_framework.errors import CommandError, CtiError, NetworkError, PluginError, traceback_text
 from cti_framework.events import Event, ProviderState, SnapshotTaken
 from cti_framework.line import Line
 from cti_framework.provider import BaseCtiProvider
@@ -45,10 +44,10 @@ class ReconnectPolicy:
         snapshot_timeout_seconds: How long ``snapshot()`` may take.
     """
 
-    initial_delay_seconds: float = 1.0
-    maximum_delay_seconds: float = 60.0
+    initial_delay_seconds: float = 0.5
+    maximum_delay_seconds: float = 30.0
     stable_after_seconds: float = 10.0
-    log_in_timeout_seconds: float = 30.0
+    log_in_timeout_seconds: float = 15.0
     snapshot_timeout_seconds: float = 15.0
 
     def delay_seconds(self, failures: int, draw: Callable[[], float] = random.random) -> float:
@@ -240,7 +239,7 @@ class ConnectionKeeper:
             failed.__cause__ = told
             return failed
         if told is None:
-            self._log.error("cti.provider.raised", provider=self._name, stack=_traceback(error))
+            self._log.error("cti.provider.raised", provider=self._name, stack=traceback_text(error))
             told = PluginError(
                 f"Provider {self._name!r} raised {type(error).__name__} while connected: a fault of the plugin.",
                 step="connect",
@@ -262,7 +261,7 @@ class ConnectionKeeper:
             except CtiError as error:
                 reason = str(error)
             except Exception as error:  # noqa: BLE001  # whatever a plugin raises is named with the plugin and asked again
-                self._log.error("cti.provider.raised", provider=self._name, stack=_traceback(error))
+                self._log.error("cti.provider.raised", provider=self._name, stack=traceback_text(error))
                 reason = f"{type(error).__name__}: a fault of the plugin"
             else:
                 events = self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq)
@@ -286,11 +285,6 @@ class ConnectionKeeper:
         now = self._clock.now()
         next_try_at = None if next_try_seconds is None else now + timedelta(seconds=next_try_seconds)
         self._publish(self._line.connection_changed(state, now, attempt=attempt, next_try_at=next_try_at, error=error))
-
-
-def _traceback(error: Exception) -> str:
-    # Formatted here: as exc_info it would be up to the renderer, and structlog's own shows local variables, so secrets.
-    return "".join(traceback.format_exception(error))
 
 
 def _told_error(error: Exception) -> CtiError | None:

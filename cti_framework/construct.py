@@ -21,17 +21,16 @@ def constructor(cls: type[T]) -> Callable[..., T]:
     """Make a function that builds values of a frozen class and takes what the class itself takes.
 
     Args:
-        cls: A frozen, slotted attrs class without converters, validators and ``__attrs_post_init__``.
+        cls: A frozen attrs class without converters, validators and ``__attrs_post_init__``.
 
     Returns:
         The function. What it builds is equal to what the class builds from the same arguments.
 
     Raises:
-        TypeError: The class is none of these.
+        TypeError: The class checks or converts what it is given.
+        attrs.exceptions.NotAnAttrsClassError: It is no attrs class.
     """
     fields = attrs.fields(cls)  # type: ignore[arg-type]  # that it is an attrs class is checked here, not by its type
-    if "__dict__" in dir(cls) and not hasattr(cls, "__slots__"):
-        raise TypeError(f"{cls.__name__} has no slots.")
     if hasattr(cls, "__attrs_post_init__") or any(field.converter or field.validator for field in fields):
         raise TypeError(f"{cls.__name__} checks or converts what it is given: build it as it is.")
     unguarded = type(f"_Unguarded{cls.__name__}", (cls,), {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__})

@@ -33,6 +33,7 @@
 
 from __future__ import annotations
 
+import traceback
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -66,6 +67,7 @@ __all__ = [
     "SettingsError",
     "StepTimeoutError",
     "UserConnectionError",
+    "traceback_text",
 ]
 
 
@@ -368,3 +370,17 @@ class CommandUnconfirmedError(CommandError):
 
 class SessionClosedError(CtiError):
     """The session is closed, or was never opened."""
+
+
+def traceback_text(error: BaseException) -> str:
+    """Write an error's traceback as text, for a log.
+
+    Given to a log as ``exc_info`` it would be up to the renderer, and structlog's own shows local variables: secrets, too.
+
+    Args:
+        error: The error.
+
+    Returns:
+        The lines that Python prints.
+    """
+    return "".join(traceback.format_exception(error))

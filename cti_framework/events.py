@@ -134,7 +134,7 @@ class ProviderStateChanged(Event):
     Attributes:
         state: What.
         since: Since when the session is not in service (or is).
-        attempt: The number of the present attempt, from 1; 0 when in service.
+        attempt: The number of the present attempt, or of the one that ``next_try_at`` announces, from 1; 0 when in service.
         next_try_at: When the core tries next; ``None``: it does not, or does just now.
         error: What the latest attempt ended with.
     """

@@ -39,7 +39,7 @@ import attrs
 import pluggy
 import structlog
 
-from cti_framework.errors import CtiError, HookError
+from cti_framework.errors import CtiError, HookError, traceback_text
 from cti_framework.events import (
     EVENT_TYPES,
     AgentStateChanged,
@@ -319,7 +319,7 @@ class _Plugin:
         self.failures += 1
         self.last_error = f"{hook}: {type(error).__name__}: {error}"
         if self._is_news(f"{hook} {type(error).__name__}"):
-            _log.error("cti.hook.failed", plugin=self.name, hook=hook, exc_info=error)
+            _log.error("cti.hook.failed", plugin=self.name, hook=hook, stack=traceback_text(error))
 
     def was_slow(self, hook: str, seconds: float) -> None:
         self.slow += 1

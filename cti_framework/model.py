@@ -6,7 +6,6 @@ handed to the provider under a time-out, and ends in a value or in an error that
 
 from __future__ import annotations
 
-import traceback
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -35,6 +34,7 @@ from cti_framework.errors import (
     NotSupportedError,
     PluginError,
     SessionClosedError,
+    traceback_text,
 )
 from cti_framework.eventlog import EventLog, Subscription
 from cti_framework.events import Cursor, Event, ProviderState, ProviderStateChanged
@@ -750,7 +750,7 @@ class CtiModel:
             ) from error
         except Exception as error:  # whatever a plugin raises is named with the plugin, and may have been sent
             # As text: a renderer that is given the exception may show local variables, so secrets.
-            self._log.error("cti.provider.raised", verb=verb, stack="".join(traceback.format_exception(error)))
+            self._log.error("cti.provider.raised", verb=verb, stack=traceback_text(error))
             raise CommandError(
                 f"{verb}: provider {self.provider_name!r} raised {type(error).__name__}: a fault of the plugin.",
                 stage=CommandStage.UNCONFIRMED,

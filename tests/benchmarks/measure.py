@@ -67,25 +67,25 @@ def client(*arguments: object) -> dict[str, Any]:
     return found
 
 
-def throughput(backend: str) -> Throughput:
+def throughput(backend: str, *, calls: int = CALLS, rounds: int = ROUNDS) -> Throughput:
     """Measure the floor and the path in turns, and compare the best of each: the others were disturbed."""
     floor: list[float] = []
     path: list[float] = []
     events = 0
-    with engine("--calls", str(CALLS)) as (port, _):
-        for _ in range(ROUNDS):
-            floor.append(client("floor", backend, port, CALLS)["seconds"])
-            found = client("path", backend, port, CALLS)
+    with engine("--calls", str(calls)) as (port, _):
+        for _ in range(rounds):
+            floor.append(client("floor", backend, port, calls)["seconds"])
+            found = client("path", backend, port, calls)
             path.append(found["seconds"])
             events = found["events"]
-    frames = CALLS * FRAMES_A_CALL
+    frames = calls * FRAMES_A_CALL
     return Throughput(frames / min(floor), frames / min(path), events / min(path))
 
 
-def latency_p99_ms(backend: str) -> float:
+def latency_p99_ms(backend: str, *, tones: int = TONES) -> float:
     """Measure how long after its sending a frame's event is with the subscriber, at a steady pace."""
-    with engine("--tones", str(TONES), "--tones-per-second", str(TONES_PER_SECOND)) as (port, process):
-        received = client("tones", backend, port, TONES)["received"]
+    with engine("--tones", str(tones), "--tones-per-second", str(TONES_PER_SECOND)) as (port, process):
+        received = client("tones", backend, port, tones)["received"]
         assert process.stdout is not None
         sent = json.loads(process.stdout.readline())
     waits = [after - before for before, after in zip(sent, received, strict=True)]
@@ -93,19 +93,19 @@ def latency_p99_ms(backend: str) -> float:
     return p99 * 1000
 
 
-def idle_session_kb() -> float:
+def idle_session_kb(*, sessions: int = SESSIONS) -> float:
     """Measure what a session that does nothing holds more than a bare connection."""
     with engine() as (port, _):
-        bare = client("idle-bare", "asyncio", port, SESSIONS)["kb"]
-        session = client("idle-session", "asyncio", port, SESSIONS)["kb"]
+        bare = client("idle-bare", "asyncio", port, sessions)["kb"]
+        session = client("idle-session", "asyncio", port, sessions)["kb"]
     return float(session - bare)
 
 
-def import_ratio() -> float:
+def import_ratio(*, imports: int = IMPORTS) -> float:
     """Measure how long the package takes to import, beside what it stands on."""
     floor: list[float] = []
     ours: list[float] = []
-    for _ in range(IMPORTS):
+    for _ in range(imports):
         floor.append(_import_seconds("anyio, attrs, pluggy, structlog"))
         ours.append(_import_seconds("cti_framework"))
     return min(ours) / min(floor)

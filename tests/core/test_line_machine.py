@@ -385,7 +385,8 @@ class LineMachine(RuleBasedStateMachine):
         else:
             asked_at_seq = self.seq
             told = self.take(self.line.apply(snapshot))
-        over = {item.call_id for item in calls if isinstance(item, reports.CallSnapshot) and item.state is CallState.NONE}
+        items = [item for item in calls if isinstance(item, reports.CallSnapshot) and isinstance(item.call_id, str)]
+        over = {item.call_id for item in items if item.state is CallState.NONE}
         for event in told:
             if isinstance(event, events.CallFinished):
                 assert event.call.inferred

@@ -76,7 +76,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         for module, text in modules_.items():
             (folder / f"{module}.py").write_text(text)
             modules.add(module)
-        monkeypatch.syspath_prepend(folder)
+        # Not syspath_prepend: its undoing would write the copy of sys.path made here into the real one.
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
         return info
 
     yield install

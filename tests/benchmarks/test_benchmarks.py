@@ -1,0 +1,28 @@
+"""The benchmarks run and measure what they say; how fast it is, no test asserts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.__main__ import BARS
+from tests.benchmarks.measure import idle_session_kb, import_ratio, latency_p99_ms, throughput
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_every_frame_goes_the_whole_way(backend: str) -> None:
+    found = throughput(backend, calls=3, rounds=1)
+    assert 0 < found.ratio
+    assert found.path_events_per_second > 0
+
+
+def test_each_tone_is_timed() -> None:
+    assert 0 < latency_p99_ms("asyncio", tones=20) < 10_000
+
+
+def test_memory_and_imports_are_measured() -> None:
+    assert idle_session_kb(sessions=3) > -10_000
+    assert import_ratio(imports=1) > 0
+
+
+def test_the_keys_that_readers_rely_on_are_printed() -> None:
+    assert {"events_ratio", "latency_p99_ms", "idle_session_kb", "import_ratio"} <= set(BARS)
