@@ -400,6 +400,5 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     SnapshotTaken,
     ErrorOccurred,
     RawMessage,
-    ResyncRequired,
 )
-"""Every class of event that a host can be told, in no order of meaning."""
+"""Every class of event of a session, each told to hooks, too. ``ResyncRequired`` is none: it is made for one reader."""

@@ -62,7 +62,6 @@ from cti_framework.events import (
     ProviderStateChanged,
     RawMessage,
     RecordingStateChanged,
-    ResyncRequired,
     SnapshotTaken,
     WebRtcDestroyed,
     WebRtcStarted,
@@ -207,10 +206,6 @@ class HookSpecs:
     @_hookspec
     def cti_raw_message(self, model: Any, event: RawMessage) -> None:
         """Be told a message of the PBX, unchanged; only where raw messages were asked for."""
-
-    @_hookspec
-    def cti_resync_required(self, model: Any, event: ResyncRequired) -> None:
-        """Be told that events before this one are gone."""
 
     # Asked -----------------------------------------------------------------------------------------------------------
 

@@ -387,6 +387,9 @@ class LineMachine(RuleBasedStateMachine):
             told = self.take(self.line.apply(snapshot))
         items = [item for item in calls if isinstance(item, reports.CallSnapshot) and isinstance(item.call_id, str)]
         over = {item.call_id for item in items if item.state is CallState.NONE}
+        for item in items:
+            if item.state is CallState.NONE and isinstance(item.former_ids, tuple):
+                over |= {former_id for former_id in item.former_ids if isinstance(former_id, str)}
         for event in told:
             if isinstance(event, events.CallFinished):
                 assert event.call.inferred

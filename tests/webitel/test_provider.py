@@ -448,6 +448,37 @@ async def test_the_engine_places_a_call_and_tells_nothing(monkeypatch: pytest.Mo
             assert "logged out" in str(caught.value)
 
 
+async def test_the_connection_is_cut_when_the_engine_said_yes_and_showed_nothing() -> None:
+    said_yes = anyio.Event()
+
+    def watch(way: str, name: str, detail: str) -> None:
+        if name == "reply +OK" and detail.startswith("+OK ") and len(detail) > len("+OK Success"):
+            said_yes.set()
+
+    async with serve(own_answer_seconds=0.0) as simulator:
+        bench = Bench(simulator, trace=watch)
+        failures: list[CommandError] = []
+
+        async def make() -> None:
+            with pytest.raises(CommandUnconfirmedError) as caught:
+                await bench.provider.make_call(FAR)
+            failures.append(caught.value)
+
+        async def run() -> None:
+            with pytest.raises(NetworkError):
+                await bench.provider.run()
+
+        with anyio.fail_after(PATIENCE_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run)
+                await bench.until(Started)
+                simulator.engine.online[OWN].logged = False
+                tasks.start_soon(make)
+                await said_yes.wait()
+                simulator.cut()
+        assert "ended before the call was shown" in str(failures[0])
+
+
 async def test_a_call_that_is_never_answered_and_never_shown() -> None:
     async with serve() as simulator:
         tap, bench = Tap(simulator), Bench(simulator, ring_timeout_seconds=0.1)

@@ -279,6 +279,7 @@ def test_of_two_phones_the_one_that_was_picked_up_speaks_for_the_call() -> None:
     assert told == ()
     assert seen[0].call.channel_uuid == second
     assert seen[0].call.answered_microseconds is not None
+    assert seen[0].dump.answered
     assert next(iter(switch.protocol.sight().calls.values()))[0] == second
 
 

@@ -331,6 +331,18 @@ async def test_other_accounts_calls_are_not_ours() -> None:
             assert model.calls == ()
 
 
+async def test_a_row_that_only_looks_like_ours_is_no_call() -> None:
+    async with serve() as simulator:
+        _, (other,) = simulator.switchboard.incoming(CALLER, "101@demo.local")
+        tap = Tap(simulator)
+        # Without a presence the channel's name counts, and that can be a gateway's, or another's device's.
+        row = {"uuid": other.uuid, "presence_id": "", "name": f"sofia/internal/{OWN}"}
+        tap.answers["show_channel"] = ("+OK", {"row_count": 1, "rows": [row, {"uuid": "no uuid", "presence_id": OWN}, None]})
+        async with model_at(simulator) as model:
+            assert model.calls == ()
+            assert [command["exec-args"]["uuid"] for command in tap.asked("channel_dump")] == [other.uuid]
+
+
 async def test_a_row_of_a_leg_that_is_gone_is_no_call() -> None:
     async with serve() as simulator:
         await talk_out(simulator)
