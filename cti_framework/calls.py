@@ -15,13 +15,13 @@ from typing import Any, Final
 import attrs
 
 __all__ = [
+    "NO_ATTRIBUTES",
     "Call",
     "CallDirection",
     "CallFeature",
     "CallRole",
     "CallState",
     "EndCause",
-    "NO_ATTRIBUTES",
     "Party",
     "Redirection",
     "Side",
@@ -92,6 +92,9 @@ class CallRole(Enum):
 
 class Side(Enum):
     """Which party did something."""
+
+    # Enum's own hashes the name, in Python, each time; members are singletons, so their identity serves.
+    __hash__ = object.__hash__
 
     OWN = "own"
     OTHER = "other"

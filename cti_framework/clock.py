@@ -93,8 +93,14 @@ class SessionClock:
         return self._translated(seconds, now)
 
     def _observe(self, pbx_seconds: float, now: float) -> None:
-        self._differences.append(pbx_seconds - now)
-        self._difference = max(self._differences)
+        differences = self._differences
+        leaving = differences[0] if len(differences) == differences.maxlen else None
+        difference = pbx_seconds - now
+        differences.append(difference)
+        if difference >= self._difference or len(differences) == 1:
+            self._difference = difference
+        elif leaving == self._difference:
+            self._difference = max(differences)
 
     def _translated(self, pbx_seconds: float, now: float) -> datetime:
         try:

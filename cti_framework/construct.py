@@ -33,7 +33,11 @@ def constructor(cls: type[T]) -> Callable[..., T]:
     fields = attrs.fields(cls)  # type: ignore[arg-type]  # that it is an attrs class is checked here, not by its type
     if hasattr(cls, "__attrs_post_init__") or any(field.converter or field.validator for field in fields):
         raise TypeError(f"{cls.__name__} checks or converts what it is given: build it as it is.")
-    unguarded = type(f"_Unguarded{cls.__name__}", (cls,), {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__})
+    unguarded = type(
+        f"_Unguarded{cls.__name__}",
+        (cls,),
+        {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__},
+    )
     names: dict[str, Any] = {"_new": object.__new__, "_unguarded": unguarded, "_class": cls}
     positional: list[str] = []
     by_keyword: list[str] = []

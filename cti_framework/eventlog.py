@@ -52,14 +52,16 @@ class EventLog:
         """
         ring, capacity = self._ring, self._capacity
         seq = self.last_seq
-        for event in events:
+        self.last_seq = seq + len(events)
+        if self.last_seq <= capacity:
             # An idle session has few events: the ring grows until it is full.
-            if seq < capacity:
-                ring.append(event)
-            else:
-                ring[seq % capacity] = event
-            seq += 1
-        self.last_seq = seq
+            ring.extend(events)
+        else:
+            for place, event in enumerate(events, start=seq):
+                if place < capacity:
+                    ring.append(event)
+                else:
+                    ring[place % capacity] = event
         if self._waiting:
             self._wake()
 

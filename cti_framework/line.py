@@ -83,6 +83,10 @@ T = TypeVar("T")
 _NO_PARTY: Final = Party()
 
 
+_S_HELD: Final = CallState.HELD
+_S_NONE: Final = CallState.NONE
+_CURRENT: Final = CallRole.CURRENT
+
 # Built for every report, so built directly.
 _call = constructor(Call)
 _agent_state_changed = constructor(events.AgentStateChanged)
@@ -572,16 +576,17 @@ class Line:
     def _freeze(self, call: _OpenCall) -> Call:
         frozen = call.frozen
         if frozen is None:
+            base = call.base
             frozen = call.frozen = _call(
                 call.id,
                 call.direction,
-                call.state,
+                _S_HELD if call.holders and base is not _S_NONE else base,
                 call.role,
                 call.own,
                 call.other,
                 call.started_at,
                 call.changed_at,
-                self._flags(call.features),
+                self._feature_cache.get(call.features) or self._flags(call.features),
                 HOLDERS[call.holders],
                 call.former_ids,
                 call.parent_id,
@@ -615,7 +620,7 @@ class Line:
         current: _OpenCall | None
         if len(self._open) == 1:
             (current,) = self._open.values()
-            changed = self._assign(current, CallRole.CURRENT, current.permitted_bits())
+            changed = self._assign(current, _CURRENT, current.permitted_bits())
         else:
             current, changed = self._settle_several()
         line_bits = current.features if current is not None else self._session_bits & BIT_DIAL
@@ -690,10 +695,10 @@ class Line:
         if self._line_changed:
             self._line_changed = False
             self.seq = seq = self.seq + 1
-            flags = self._feature_cache.get(self._line_bits)
-            if flags is None:
-                flags = self._flags(self._line_bits)
-            self._out.append(_line_state_changed(self.epoch, seq, at, flags, self.calls))
+            flags = self._feature_cache.get(self._line_bits) or self._flags(self._line_bits)
+            current = self._current
+            calls = (current.frozen or self._freeze(current),) if current is not None and len(self._open) == 1 else self.calls
+            self._out.append(_line_state_changed(self.epoch, seq, at, flags, calls))
 
     # ------------------------------------------------------------------ a call's life
 
@@ -862,7 +867,9 @@ class Line:
         call.book(report.at)
         call.holders = holders
         self._settle()
-        self._tell(event_type, call, report, by)
+        self.seq = call.told_seq = seq = self.seq + 1
+        raw = report.raw if self._raw else None
+        self._out.append(event_type(self.epoch, seq, report.at, call.frozen or self._freeze(call), raw, by))
 
     def _apply_tones(self, report: reports.Tones) -> None:
         digits = self._sound(report.digits, str, report)

@@ -377,9 +377,9 @@ class CtiModel:
         self._events.extend(events)
         hooks = self._hooks
         if hooks.has_listeners:
-            self._untold.extend(event for event in events if hooks.wants(type(event)))
-        if self._untold and not self._is_telling:
-            self._tell_hooks()
+            self._untold.extend([event for event in events if hooks.wants(type(event))])
+            if self._untold and not self._is_telling:
+                self._tell_hooks()
 
     def _tell_hooks(self) -> None:
         # What an implementation sets off is told when all of them have been told what came before it.

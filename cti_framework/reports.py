@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from cti_framework.agents import Agent, AgentState
-from cti_framework.calls import CallDirection, CallFeature, CallState, EndCause, NO_ATTRIBUTES, Party, Redirection, Side
+from cti_framework.calls import NO_ATTRIBUTES, CallDirection, CallFeature, CallState, EndCause, Party, Redirection, Side
 from cti_framework.errors import CtiError
 
 __all__ = [

@@ -34,6 +34,15 @@ class WebSocket(ABC):
             ProtocolError: The peer sent what WebSocket does not allow, or a message above the size limit.
         """
 
+    def receive_nowait(self) -> bytes | None:
+        """Take a message that has arrived already, for readers that have many to read.
+
+        Returns:
+            The payload, as ``receive`` gives it. ``None``: there is none, it cannot be told without waiting, or it is time to let
+            other tasks run; ``receive`` does right then.
+        """
+        return None
+
     @abstractmethod
     async def send(self, message: str | bytes) -> None:
         """Send one message: a text frame for ``str``, a binary frame for ``bytes``.

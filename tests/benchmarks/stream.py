@@ -112,7 +112,8 @@ class Engine:
             if transport.is_closing():
                 return
             transport.write(self.stream[start : start + PIECE_BYTES])
-            while transport.get_write_buffer_size() > QUEUE_BYTES:
+            # The transport's own pause is the connection's affair; the sender looks itself whether there is room.
+            while transport.get_write_buffer_size() > QUEUE_BYTES:  # noqa: ASYNC110 - a transport has no event for it
                 await asyncio.sleep(0.0005)
 
     async def send_tones(self, connection: ServerConnection) -> None:

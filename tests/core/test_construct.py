@@ -68,7 +68,7 @@ class Finished:
     ],
 )
 def test_it_builds_what_the_class_builds(cls: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    built = constructor(cls)(*arguments, **keywords)
+    built: Any = constructor(cls)(*arguments, **keywords)
     assert type(built) is cls
     assert built == cls(*arguments, **keywords)
     assert repr(built) == repr(cls(*arguments, **keywords))

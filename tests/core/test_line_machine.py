@@ -254,6 +254,10 @@ def is_moment(value: object) -> bool:
     return isinstance(value, datetime) and value.utcoffset() is not None
 
 
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def features_of(value: object, otherwise: CallFeature) -> CallFeature:
     return F(int(value) & int(EVERYTHING)) if isinstance(value, int) else otherwise
 
@@ -385,11 +389,9 @@ class LineMachine(RuleBasedStateMachine):
         else:
             asked_at_seq = self.seq
             told = self.take(self.line.apply(snapshot))
-        items = [item for item in calls if isinstance(item, reports.CallSnapshot) and isinstance(item.call_id, str)]
-        over = {item.call_id for item in items if item.state is CallState.NONE}
-        for item in items:
-            if item.state is CallState.NONE and isinstance(item.former_ids, tuple):
-                over |= {former_id for former_id in item.former_ids if isinstance(former_id, str)}
+        items = [item for item in calls if isinstance(item, reports.CallSnapshot) and item.state is CallState.NONE]
+        named = [name for item in items for name in (item.call_id, *(item.former_ids if type(item.former_ids) is tuple else ()))]
+        over = set(filter(is_text, named))
         for event in told:
             if isinstance(event, events.CallFinished):
                 assert event.call.inferred

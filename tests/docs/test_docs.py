@@ -205,7 +205,7 @@ def test_every_verb_of_a_provider_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [name for name in errors.__all__ if isinstance(getattr(errors, name), type) and issubclass(getattr(errors, name), errors.CtiError) and name != "CtiError"],
+    [name for name in errors.__all__ if name.endswith("Error") and name != "CtiError"],
 )
 def test_every_error(error: str) -> None:
     cells = [cell.strip() for cell in row_of("reference/errors.md", f"{error}`").strip("|").split("|")]

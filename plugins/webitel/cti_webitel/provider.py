@@ -148,7 +148,9 @@ class WebitelCtiProvider(BaseCtiProvider):
         self._tasks: TaskGroup | None = None
         self._logged_in = anyio.Event()
         self._asked: list[_AskedCall] = []
-        self._early: list[Report] | None = []
+        # Started is the first report of a connection; the engine tells of calls and accounts before it is ready.
+        self._early: list[Report] = []
+        self._report: Callable[[Report], object] = self._early.append
 
     # ------------------------------------------------------------------ what the engine says
 
@@ -162,7 +164,8 @@ class WebitelCtiProvider(BaseCtiProvider):
         """
         failure: ConnectionFailedError | None = None
         self._logged_in = anyio.Event()
-        self._early = []
+        self._early.clear()
+        self._report = self._early.append
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -191,13 +194,6 @@ class WebitelCtiProvider(BaseCtiProvider):
         if self._asked and type(callback) is OnNewCall:
             self._match_asked(callback.call)
 
-    def _report(self, report: Report) -> None:
-        if self._early is not None:
-            # Started is the first report of a connection; the engine tells of calls and accounts before it is ready.
-            self._early.append(report)
-        else:
-            self.context.report(report)
-
     def _started(self) -> None:
         own = self._webitel.own_user
         self.context.report(
@@ -209,9 +205,10 @@ class WebitelCtiProvider(BaseCtiProvider):
                 agent=None if own is None else agent_of(own),
             )
         )
-        early, self._early = self._early or [], None
-        for report in early:
+        self._report = self.context.report
+        for report in self._early:
             self.context.report(report)
+        self._early.clear()
         self._logged_in.set()
 
     def _on_frame(self, frame: bytes) -> None:

@@ -102,6 +102,10 @@ _ABOUT_CALL: Final = (
 )
 # What FreeSWITCH writes where it has no name to show.
 _NO_NAMES: Final = frozenset({"", "Outbound Call", "Unknown", "undefined"})
+_NO_DATA: Final = (None, None, None)
+_originated = constructor(Originated)
+_offered = constructor(Offered)
+_id_changed = constructor(IdChanged)
 _answered = constructor(Answered)
 _connected = constructor(Connected)
 _held = constructor(Held)
@@ -211,9 +215,9 @@ class Translator:
         at = self._at(call.created_microseconds, just_now=not callback.adopted)
         begun: Report
         if shown.direction is CallDirection.IN:
-            begun = Offered(at=at, call_id=call.uuid, own=shown.own, other=shown.other, attributes=attributes_of(call))
+            begun = _offered(at=at, call_id=call.uuid, own=shown.own, other=shown.other, attributes=attributes_of(call))
         else:
-            begun = Originated(
+            begun = _originated(
                 at=at,
                 call_id=call.uuid,
                 own=shown.own,
@@ -273,7 +277,8 @@ class Translator:
         if not shown.is_settled and _is_settled(call):
             shown.is_settled = True
             direction = direction_of(call) if direction_of(call) is not shown.direction else None
-        if own == shown.own and other == shown.other and data == shown.data and parent_id == shown.parent_id and direction is None:
+        same_parties = own == shown.own and other == shown.other
+        if same_parties and data == shown.data and parent_id == shown.parent_id and direction is None:
             return None
         attributes = attributes_of(call) if data != shown.data else None
         shown.own, shown.other, shown.data, shown.parent_id = own, other, data, parent_id
@@ -307,7 +312,7 @@ class Translator:
         shown = self._shown.get(old)
         if shown is not None and callback.trigger not in ("CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"):
             self._shown[new] = self._shown.pop(old)
-        return (IdChanged(at=self._clock.now(), call_id=old, new_id=new),)
+        return (_id_changed(at=self._clock.now(), call_id=old, new_id=new),)
 
     def _on_hangup(self, callback: OnHangupCall) -> tuple[Report, ...]:
         call = callback.call
@@ -315,11 +320,7 @@ class Translator:
         cause = end_cause(call.hangup_cause, call.transfer_result)
         if cause is EndCause.NORMAL and shown is not None and not shown.connected:
             cause = _unanswered(call, shown)
-        return (
-            _ended(
-                at=self._at(call.hangup_microseconds), call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause
-            ),
-        )
+        return (_ended(at=self._at(call.hangup_microseconds), call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause),)
 
     # ------------------------------------------------------------------ the agent
 
@@ -408,7 +409,7 @@ def attributes_of(call: WebitelCall) -> Mapping[str, Any]:
     Returns:
         ``webitel_data`` (the object that is in it), ``cc_queue`` and ``dlr_session_id``, each only if there is one.
     """
-    if call.data is None and call.cc_queue is None and call.dlr_session_id is None:
+    if _data_of(call) == _NO_DATA:
         return NO_ATTRIBUTES
     told = {
         "webitel_data": parse_data(call.data) or None,

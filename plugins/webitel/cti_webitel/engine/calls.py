@@ -121,6 +121,7 @@ _HOLD: Final = WebitelCallState.HOLD
 _ACTIVE: Final = WebitelCallState.ACTIVE
 _ENDED: Final = WebitelCallState.ENDED
 
+_LAST_EVENTS: Final = frozenset({"CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"})
 _END_EVENTS: Final = frozenset({"CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"})
 # After CHANNEL_HANGUP_COMPLETE each leg still goes through its last states.
 _AFTER_THE_END: Final = frozenset({"CHANNEL_STATE", "CHANNEL_DESTROY"})
@@ -561,6 +562,9 @@ class CallTable:
         if renamed is not None:
             return [*self._rename(renamed, uuid, frame, event), *handler(self, renamed, frame, now)]
         if not _tells_a_live_leg(event, frame) or (call is not None and event in _WITHOUT_VARIABLES):
+            if event in _LAST_EVENTS:
+                # A description of the leg that was made just before must not begin it again.
+                self._ended_legs.add(uuid)
             # A leg's first state is told before CHANNEL_CREATE (facts: webitel-protocol 7.6).
             if frame.get(CHANNEL_STATE) != "CS_INIT":
                 self.counts.unknown_frames += 1
@@ -702,7 +706,8 @@ class CallTable:
         if leg.due is not None:
             leg.due = None
             self._waiting.discard(leg)
-            self.next_deadline = min((_due_of(other) for other in self._waiting), default=None)
+            waiting = self._waiting
+            self.next_deadline = min(map(_due_of, waiting)) if waiting else None
 
     def _far_hold_begins(self, leg: Leg, seconds_ago: float) -> CallCallback:
         leg.far_held = True

@@ -293,16 +293,19 @@ class Webitel:
         return failure
 
     async def _read(self, socket: WebSocket) -> None:
-        receive, on_frame = socket.receive, self._on_frame
+        receive_nowait, on_frame = socket.receive_nowait, self._on_frame
         understand, clock = self._protocol.receive, self._clock
         try:
             while True:
-                data = await receive()
-                if on_frame is not None:
-                    on_frame(data)
-                outputs = understand(data, clock())
-                if outputs:
-                    self._deliver(outputs)
+                data: bytes | None = await socket.receive()
+                now = clock()
+                while data is not None:
+                    if on_frame is not None:
+                        on_frame(data)
+                    outputs = understand(data, now)
+                    if outputs:
+                        self._deliver(outputs)
+                    data = receive_nowait()
                 deadline = self._protocol.next_deadline
                 if deadline is not None and deadline < self._wakes_at:
                     self._woken.set()
