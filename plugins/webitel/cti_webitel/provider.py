@@ -7,7 +7,7 @@ for in a task of the connection, and ``make_call`` returns when the call appears
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -136,6 +136,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             token=user.token if user.key is not None else None,
             on_callback=self._on_callback,
             on_frame=self._on_frame if context.wants_raw or context.trace is not None else None,
+            on_command=None if context.trace is None else self._on_command,
             auto_answer_param=settings.auto_answer_param,
             timeouts=WebitelTimeouts(
                 command_seconds=settings.command_timeout_seconds,
@@ -219,11 +220,11 @@ class WebitelCtiProvider(BaseCtiProvider):
         if self.context.wants_raw:
             self._report(Raw(at=self.context.clock.now(), raw=told))
         if self.context.trace is not None and isinstance(told, dict):
-            name = told.get("Event-Name") or f"reply {told.get('exec-complete')}"
-            about = told.get("Unique-ID") or told.get("exec-response")
-            # The switch's own answers only: what else is a text there (a dump, a token) is long, or secret.
-            is_short = about == told.get("Unique-ID") or (isinstance(about, str) and about.startswith(("+OK", "-ERR", "-USAGE")))
-            self.context.trace("from_pbx", str(name), about.strip() if is_short and isinstance(about, str) else "")
+            self.context.trace("from_pbx", *_in_words(told))
+
+    def _on_command(self, func: str, args: Mapping[str, Any]) -> None:
+        if self.context.trace is not None:
+            self.context.trace("to_pbx", func, ", ".join(str(value) for value in args.values()))
 
     def _match_asked(self, call: WebitelCall) -> None:
         # The engine gives no identifier of ours back with the call, only the number that was asked for, on each own phone
@@ -373,7 +374,6 @@ class WebitelCtiProvider(BaseCtiProvider):
             self._asked.remove(asked)
 
     async def _ask_for(self, asked: _AskedCall) -> None:
-        self._trace("call", asked.number)
         try:
             await self._webitel.call(asked.number)
         except CommandRefusedError as error:
@@ -414,7 +414,6 @@ class WebitelCtiProvider(BaseCtiProvider):
         refusals: list[CommandRefusedError] = []
         # Of several phones that ring, one may be told of only while another one is hung up.
         for leg in legs:
-            self._trace("hangup", leg)
             try:
                 await self._webitel.hangup(leg)
             except CommandRefusedError as error:
@@ -431,7 +430,6 @@ class WebitelCtiProvider(BaseCtiProvider):
             call: The call.
         """
         leg = self._legs("hold_call", call)[0]
-        self._trace("hold", leg)
         await self._webitel.hold(leg)
 
     async def unhold_call(self, call: Call) -> None:
@@ -441,7 +439,6 @@ class WebitelCtiProvider(BaseCtiProvider):
             call: The call.
         """
         leg = self._legs("unhold_call", call)[0]
-        self._trace("unhold", leg)
         await self._webitel.unhold(leg)
 
     async def send_dtmf(self, call: Call, digits: str) -> None:
@@ -452,7 +449,6 @@ class WebitelCtiProvider(BaseCtiProvider):
             digits: One or more of ``0123456789*#ABCD``.
         """
         leg = self._legs("send_dtmf", call)[0]
-        self._trace("dtmf", f"{leg} {digits}")
         await self._webitel.dtmf(leg, check_digits(digits))
 
     def _legs(self, verb: str, call: Call) -> tuple[str, ...]:
@@ -466,10 +462,6 @@ class WebitelCtiProvider(BaseCtiProvider):
         if self._tasks is None or not self._webitel.ready:
             raise NotConnectedError(f"{verb} was not sent: there is no connection to the engine.", command=verb)
         return self._tasks
-
-    def _trace(self, name: str, detail: str) -> None:
-        if self.context.trace is not None:
-            self.context.trace("to_pbx", name, detail)
 
     # ------------------------------------------------------------------ a Webitel in a box
 
@@ -542,3 +534,15 @@ class WebitelCtiProvider(BaseCtiProvider):
                     reports=translator.translate(output),
                     text=output.name,
                 )
+
+
+def _in_words(frame: dict[str, Any]) -> tuple[str, str]:
+    """Name a frame for whoever watches, and say what it is about. What is long, or may be secret, is left out."""
+    event = frame.get("Event-Name")
+    if event is not None:
+        about = (frame.get("Channel-Call-State") if event == "CHANNEL_CALLSTATE" else None, frame.get("Unique-ID"))
+        return str(event), " ".join(text for text in about if isinstance(text, str))
+    response = frame.get("exec-response")
+    # The switch's own answers only: what else is a text there is a dump, or a token.
+    told = isinstance(response, str) and response.startswith(("+OK", "-ERR", "-USAGE"))
+    return f"reply {frame.get('exec-complete')}", response.strip() if told and isinstance(response, str) else ""

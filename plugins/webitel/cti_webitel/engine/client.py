@@ -51,6 +51,7 @@ __all__ = ["OpenWebSocket", "Webitel", "WebitelTimeouts"]
 # The engine gives an unauthorised socket five seconds (facts: webitel-protocol 1).
 _AUTH_LIMIT_SECONDS = 5.0
 
+_SECRET_ARGUMENTS = frozenset({"secret", "token"})
 _CREDENTIALS_REMEDY = "Check account and password, or key and token, of this user in Webitel."
 # Refusals of `auth` that say nothing about the credentials, and what helps (facts: webitel-protocol 1, 1.1).
 _BUSY_REFUSALS = (
@@ -101,9 +102,10 @@ class WebitelTimeouts:
 class _Waiter:
     """A command that waits for its answer: it gets a reply, or the failure of the connection, whichever is first."""
 
-    __slots__ = ("_answered", "failure", "reply")
+    __slots__ = ("_answered", "exec_uuid", "failure", "reply")
 
-    def __init__(self) -> None:
+    def __init__(self, exec_uuid: str) -> None:
+        self.exec_uuid = exec_uuid
         self._answered = anyio.Event()
         self.reply: Reply | None = None
         self.failure: ConnectionFailedError | None = None
@@ -135,6 +137,7 @@ class Webitel:
         token: The token that belongs to ``key``.
         on_callback: Called by the reading task with each callback, in order. It must be quick and must not raise.
         on_frame: Called with each received frame before it is understood, for captures.
+        on_command: Called with each command's name and arguments before it is sent; secrets are left out.
         auto_answer_param: What makes the operator's own device answer by itself, ``name=value`` (facts: webitel-protocol 3.2).
         timeouts: How long to wait for what.
         ssl_context: For ``wss://``; by default the certificate is checked against the system's authorities.
@@ -158,6 +161,7 @@ class Webitel:
         key: str | None = None,
         token: Secret[str] | None = None,
         on_frame: Callable[[bytes], object] | None = None,
+        on_command: Callable[[str, Mapping[str, Any]], object] | None = None,
         auto_answer_param: str | None = None,
         timeouts: WebitelTimeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -175,6 +179,7 @@ class Webitel:
         self._token = token
         self._on_callback = on_callback
         self._on_frame = on_frame
+        self._on_command = on_command
         self._auto_answer_param = None if auto_answer_param is None else check_parameter(auto_answer_param)
         self._timeouts = timeouts or WebitelTimeouts()
         self._ssl_context = ssl_context
@@ -437,17 +442,22 @@ class Webitel:
         A failure to send is the failure of the connection, which ends it.
         """
         assert self._socket is not None
-        exec_uuid, text = self._protocol.request(func, args)
-        waiter = self._waiting[exec_uuid] = _Waiter()
+        waiter, text = self._prepared(func, args)
         await self._socket.send(text)
         return waiter
+
+    def _prepared(self, func: str, args: Mapping[str, Any] | None) -> tuple[_Waiter, str]:
+        if self._on_command is not None:
+            self._on_command(func, {name: value for name, value in (args or {}).items() if name not in _SECRET_ARGUMENTS})
+        exec_uuid, text = self._protocol.request(func, args)
+        waiter = self._waiting[exec_uuid] = _Waiter(exec_uuid)
+        return waiter, text
 
     async def _request(self, func: str, args: Mapping[str, Any] | None, timeout_seconds: float) -> Reply:
         socket = self._socket
         if socket is None or self._failure is not None:
             raise NotConnectedError(f"{func} was not sent: there is no connection to the engine.", command=func)
-        exec_uuid, text = self._protocol.request(func, args)
-        waiter = self._waiting[exec_uuid] = _Waiter()
+        waiter, text = self._prepared(func, args)
         try:
             with anyio.move_on_after(timeout_seconds):
                 await socket.send(text)
@@ -455,8 +465,8 @@ class Webitel:
         except ConnectionFailedError as failure:
             waiter.settle(None, failure)
         finally:
-            if self._waiting.pop(exec_uuid, None) is not None:
-                self._protocol.forget(exec_uuid)
+            if self._waiting.pop(waiter.exec_uuid, None) is not None:
+                self._protocol.forget(waiter.exec_uuid)
         if waiter.reply is not None:
             return waiter.reply
         remedy = "It may have acted: look at the calls before trying again."
