@@ -57,7 +57,7 @@ class SessionClock:
         self._observe(pbx_time.timestamp(), self._zero + self._monotonic())
 
     def forget(self) -> None:
-        """Forget what was learnt of the PBX's clock: another PBX answers, or it was restarted."""
+        """Forget what was learnt of the PBX's clock. A provider does it when it connects: another PBX may answer."""
         self._differences.clear()
         self._difference = 0.0
 
@@ -96,6 +96,10 @@ class SessionClock:
         differences = self._differences
         leaving = differences[0] if len(differences) == differences.maxlen else None
         difference = pbx_seconds - now
+        if difference < self._difference - _SET_BACK_SECONDS and differences:
+            # No message is late by so much: the PBX's clock was set back.
+            differences.clear()
+            leaving = None
         differences.append(difference)
         if difference >= self._difference or len(differences) == 1:
             self._difference = difference
@@ -109,4 +113,5 @@ class SessionClock:
             return _from_timestamp(now, UTC)
 
 
+_SET_BACK_SECONDS = 5.0
 _from_timestamp = datetime.fromtimestamp

@@ -207,11 +207,12 @@ class ConnectionKeeper:
                     )
                 )
                 tasks.cancel_scope.cancel()
-            else:
+            elif self.is_live:
                 self._log.info("cti.connection.in_service", provider=self._name)
                 self.error = None
                 await self._take_snapshot()
-                self._settled.set()
+                if self.is_live:
+                    self._settled.set()
         return outcome[0]
 
     async def _run(self, scope: anyio.CancelScope, outcome: list[CtiError]) -> None:
@@ -264,6 +265,9 @@ class ConnectionKeeper:
                 self._log.error("cti.provider.raised", provider=self._name, stack=traceback_text(error))
                 reason = f"{type(error).__name__}: a fault of the plugin"
             else:
+                if not self.is_live:
+                    # The connection broke while it was asked: nothing of it is the truth any more.
+                    return
                 events = self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq)
                 self._publish(events)
                 if events and type(events[-1]) is SnapshotTaken:

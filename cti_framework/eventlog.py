@@ -39,11 +39,6 @@ class EventLog:
         self._waiting: list[anyio.Event] = []
         self._closed = False
 
-    @property
-    def first_seq(self) -> int:
-        """The number of the oldest event that is still kept; one more than ``last_seq`` if there is none."""
-        return max(1, self.last_seq - self._capacity + 1)
-
     def extend(self, events: Sequence[Event]) -> None:
         """Add events. Their numbers must be the next ones.
 
@@ -64,14 +59,6 @@ class EventLog:
                     ring[place % capacity] = event
         if self._waiting:
             self._wake()
-
-    def append(self, event: Event) -> None:
-        """Add an event. Its number must be the next one.
-
-        Args:
-            event: The event.
-        """
-        self.extend((event,))
 
     def close(self) -> None:
         """Say that nothing more comes: readers end when they have read everything."""

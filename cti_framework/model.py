@@ -152,6 +152,7 @@ class CtiModel:
         self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._is_closed = False
+        self._is_dialling = False
         self._untold: deque[Event] = deque()
         self._is_telling = False
 
@@ -416,7 +417,7 @@ class CtiModel:
         """
         self._check_line("make_call", CallFeature.DIAL, "a call is up already; consult, transfer or end it first")
         self._check_text("make_call", "destination", destination)
-        return await self._command("make_call", self._timeouts.make_call_seconds, self._provider.make_call, destination)
+        return await self._begin_call("make_call", self._provider.make_call, destination)
 
     async def answer_call(self, call: Call | str | None = None) -> None:
         """Answer a call that rings here.
@@ -485,9 +486,7 @@ class CtiModel:
         """
         known = self._allowed("make_consult_call", CallFeature.CONSULT, call)
         self._check_text("make_consult_call", "destination", destination)
-        return await self._command(
-            "make_consult_call", self._timeouts.make_call_seconds, self._provider.make_consult_call, known, destination
-        )
+        return await self._begin_call("make_consult_call", self._provider.make_consult_call, known, destination)
 
     async def complete_transfer(self, call: Call | str | None = None, consult_call: Call | str | None = None) -> None:
         """Connect the two far ends and leave.
@@ -656,7 +655,7 @@ class CtiModel:
             raise InvalidArgumentError(
                 f"monitor: {mode!r} is no mode.", command="monitor", remedy=f"Modes are {', '.join(_MONITOR_MODES)}."
             )
-        return await self._command("monitor", self._timeouts.make_call_seconds, self._provider.monitor, call_id, mode)
+        return await self._begin_call("monitor", self._provider.monitor, call_id, mode)
 
     async def set_agent_state(self, state: str, reason: str | None = None) -> None:
         """Change the operator's state.
@@ -733,6 +732,24 @@ class CtiModel:
                 f"{verb} for call {known.id!r}", reason=f"call {enquiry.id!r} is no enquiry on its behalf", command=verb
             )
         await self._command(verb, self._timeouts.command_seconds, act, known, enquiry)
+
+    async def _begin_call(self, verb: str, act: Callable[..., Awaitable[Call]], *arguments: object) -> Call:
+        # A double click asks twice before the first call is shown: the line does not know of it yet.
+        if self._is_dialling:
+            raise NotAllowedNowError(verb, reason="a call is being made already", command=verb)
+        self._is_dialling = True
+        try:
+            call: object = await self._command(verb, self._timeouts.make_call_seconds, act, *arguments)
+        finally:
+            self._is_dialling = False
+        if isinstance(call, Call):
+            return call
+        raise CommandError(
+            f"{verb}: provider {self.provider_name!r} gave {type(call).__name__} for a call: a fault of the plugin.",
+            stage=CommandStage.UNCONFIRMED,
+            command=verb,
+            remedy="It may have acted: look at the calls before trying again. Tell the plugin's author.",
+        )
 
     async def _command(self, verb: str, seconds: float, act: Callable[..., Awaitable[T]], *arguments: object) -> T:
         try:

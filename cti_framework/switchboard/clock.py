@@ -119,12 +119,6 @@ class Clock:
             self._wake()
         return timer
 
-    def cancel_all(self) -> None:
-        """Forget every timer."""
-        for _, _, timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-
     def advance(self, seconds: float) -> None:
         """Turn the clock by hand; timers fire in the order of their deadlines, each at its own time.
 

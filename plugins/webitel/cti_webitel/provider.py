@@ -47,6 +47,7 @@ __all__ = ["WebitelCtiProvider"]
 _FEATURES: Final = CallFeature.DIAL | CallFeature.DROP | CallFeature.HOLD | CallFeature.UNHOLD | CallFeature.DTMF
 
 _SHOWN_WITHIN_SECONDS: Final = 5.0
+_PING_REPLY_SECONDS: Final = 10.0
 _LOOK_AGAIN_SECONDS: Final = 1.0
 
 
@@ -142,6 +143,7 @@ class WebitelCtiProvider(BaseCtiProvider):
                 command_seconds=settings.command_timeout_seconds,
                 call_seconds=settings.ring_timeout_seconds,
                 ping_interval_seconds=settings.ping_interval_seconds,
+                ping_reply_seconds=min(settings.ping_interval_seconds, _PING_REPLY_SECONDS),
             ),
             hold_grace_seconds=settings.hold_grace_seconds,
             log=context.log,
@@ -164,6 +166,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             ConnectionFailedError: The connection could not be made, or broke.
         """
         failure: ConnectionFailedError | None = None
+        self.context.clock.forget()
         self._logged_in = anyio.Event()
         self._early.clear()
         self._report = self._early.append

@@ -276,7 +276,7 @@ class Webitel:
         self._socket = socket
         failure: ConnectionFailedError | None = None
         try:
-            self._deliver(self._protocol.opened(self._url))
+            self._protocol.opened()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._read, socket)
                 try:
@@ -325,6 +325,9 @@ class Webitel:
                 waiter = self._waiting.pop(output.exec_uuid, None)
                 if waiter is not None:
                     waiter.settle(output, None)
+                if output.func == "ping":
+                    # The next one is due an interval after the last: whoever keeps the time has to know that it came.
+                    self._woken.set()
             else:
                 self._refuse(output)
 

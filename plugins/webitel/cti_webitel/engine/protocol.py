@@ -282,18 +282,10 @@ class EngineProtocol:
         """
         self._pending.pop(exec_uuid, None)
 
-    def opened(self, url: str) -> Sequence[Output]:
-        """Begin a connection.
-
-        Args:
-            url: Where to.
-
-        Returns:
-            Nothing: the engine says nothing until it is asked.
-        """
+    def opened(self) -> None:
+        """Begin a connection. The engine says nothing until it is asked."""
         self._pending.clear()
         self._ready = None
-        return _NOTHING
 
     def closed(self, code: int, reason: str = "") -> Sequence[Output]:
         """End a connection. Calls and legs are kept, because they outlive it.

@@ -1,6 +1,6 @@
 """A capture, read by the protocol.
 
-A capture is a file of lines, one frame a line, as ``cti listen --capture`` writes them::
+A capture is a file of lines, one frame a line::
 
     {"t": 28, "dir": "open", "frame": "ws://pbx.example:10022"}
     {"t": 29, "dir": "c2s", "frame": {"exec-uuid": "…", "exec-func": "auth", "exec-args": {…}}}
@@ -62,7 +62,8 @@ def _feed(protocol: EngineProtocol, direction: str, frame: Any, now: float, numb
             protocol.record_sent(frame)
         return ()
     if direction == "open" and isinstance(frame, str):
-        return protocol.opened(frame)
+        protocol.opened()
+        return ()
     if direction == "close" and (frame is None or isinstance(frame, dict)):
         code, reason = (frame or {}).get("code"), (frame or {}).get("reason")
         return protocol.closed(code if type(code) is int else _NO_STATUS, reason if isinstance(reason, str) else "")
