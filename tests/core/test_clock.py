@@ -95,10 +95,18 @@ def test_a_pbx_whose_clock_drifts_is_followed(world: World, drift: float) -> Non
     assert world.ahead() == pytest.approx(1000 * drift, abs=32 * abs(drift))
 
 
-def test_a_pbx_that_is_set_back_is_believed_when_the_window_has_passed(world: World) -> None:
+def test_a_pbx_that_is_set_back_is_believed_at_once(world: World) -> None:
     world.clock.observe(world.now() + timedelta(minutes=10))
-    for _ in range(32):
+    world.clock.observe(world.now())
+    assert world.ahead() == 0.0
+
+
+def test_a_pbx_that_is_set_back_a_little_is_believed_when_the_window_has_passed(world: World) -> None:
+    world.clock.observe(world.now() + timedelta(seconds=3))
+    for _ in range(31):
         world.clock.observe(world.now())
+        assert world.ahead() == 3.0
+    world.clock.observe(world.now())
     assert world.ahead() == 0.0
 
 

@@ -273,6 +273,35 @@ async def test_a_provider_that_returns_is_taken_for_a_lost_connection() -> None:
             pytest.fail("it opened")
 
 
+async def test_a_connection_that_ends_right_after_its_log_in_is_not_taken_for_a_live_one() -> None:
+    async def flickers(provider: ScriptedProvider) -> None:
+        provider.started()
+        raise NetworkError("Cut.")
+
+    pbx = Pbx()
+    pbx.on_run = {1: flickers}
+    with pytest.raises(NetworkError, match="Cut"):
+        async with session(pbx):
+            pytest.fail("it opened")
+    assert pbx.snapshots == 0
+
+
+async def test_a_snapshot_of_a_connection_that_broke_meanwhile_is_not_believed() -> None:
+    pbx = Pbx()
+
+    async def late(provider: ScriptedProvider) -> Snapshot:
+        pbx.cut()
+        with anyio.CancelScope(shield=True):
+            while pbx.running:
+                await anyio.lowlevel.checkpoint()
+        return Snapshot(at=provider.now, calls=(snapshot_of("ghost"),))
+
+    pbx.on_snapshot = {1: late}
+    with pytest.raises(NetworkError, match="cut"):
+        async with session(pbx) as model:
+            pytest.fail(f"it opened with {model.calls}")
+
+
 async def test_a_provider_that_never_says_started_is_given_up_in_time() -> None:
     pbx = Pbx()
     pbx.on_run = {1: lambda provider: provider.pbx.live()}

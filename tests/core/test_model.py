@@ -658,6 +658,47 @@ async def test_a_verb_that_never_ends_is_unconfirmed_and_sent_once(verb: str) ->
         assert len(pbx.asked) == 1
 
 
+async def test_a_second_call_is_refused_while_one_is_being_made() -> None:
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    async def slow(destination: str) -> None:
+        asked.set()
+        await go_on.wait()
+
+    pbx = Pbx()
+    pbx.on_verb = {"make_call": slow}
+    async with session(pbx) as model, anyio.create_task_group() as tasks:
+        tasks.start_soon(model.make_call, "0501")
+        await asked.wait()
+        with pytest.raises(NotAllowedNowError, match="a call is being made already") as caught:
+            await model.make_call("0501")
+        assert caught.value.stage is CommandStage.NOT_SENT
+        go_on.set()
+    assert len(pbx.asked) == 1
+
+
+async def test_another_call_can_be_asked_for_once_the_first_was_refused() -> None:
+    pbx = Pbx()
+    pbx.on_verb = {"make_call": raising(CommandRefusedError("Busy."))}
+    async with session(pbx) as model:
+        for _ in range(2):
+            with pytest.raises(CommandRefusedError):
+                await model.make_call("0501")
+    assert len(pbx.asked) == 2
+
+
+async def test_a_provider_that_gives_no_call_for_one_is_at_fault() -> None:
+    async def gives_text(destination: str) -> str:
+        return "call 1"
+
+    pbx = Pbx()
+    pbx.on_verb = {"make_call": gives_text}
+    async with session(pbx) as model:
+        with pytest.raises(CommandError, match="gave str for a call: a fault of the plugin") as caught:
+            await model.make_call("0501")
+    assert caught.value.stage is CommandStage.UNCONFIRMED
+
+
 def raising(error: BaseException) -> Callable[..., Awaitable[None]]:
     async def raise_it(*arguments: Any) -> None:
         raise error

@@ -634,6 +634,14 @@ async def test_an_unanswered_ping_means_a_frozen_peer() -> None:
     assert engine.requests[-1].get("exec-args") is None
 
 
+async def test_a_short_interval_between_pings_is_kept_although_answers_may_take_long() -> None:
+    engine = Engine()
+    timeouts = WebitelTimeouts(ping_interval_seconds=0.01, ping_reply_seconds=30)
+    async with session(engine, timeouts=timeouts):
+        with anyio.fail_after(10):
+            await engine.asked("ping", times=5)
+
+
 async def test_answered_pings_keep_it_alive() -> None:
     engine = Engine()
     timeouts = WebitelTimeouts(ping_interval_seconds=0.01, ping_reply_seconds=0.2)
