@@ -16,6 +16,9 @@ interest. *Asked* hooks give an answer; the first answer that is not ``None`` wi
 are called in pluggy's order: the latest registered first, ``hookimpl(tryfirst=True)`` before and ``hookimpl(trylast=True)``
 after all others.
 
+Told implementations that are synchronous run in the event loop and have to be quick. Asked ones that are synchronous run in a
+thread of their own, because they are there to look something up: a database without ``async`` holds up nobody else.
+
 What one plugin does wrong is reported under its name and harms no other. A misspelt hook, an argument that the hook does not
 give, a function named like a hook without the mark: each is refused when the plugin is registered, because it would otherwise
 never be called and nobody would know why.
@@ -39,7 +42,7 @@ import attrs
 import pluggy
 import structlog
 
-from cti_framework.errors import CtiError, HookError, traceback_text
+from cti_framework.errors import CtiError, HookError, StepTimeoutError, traceback_text
 from cti_framework.events import (
     EVENT_TYPES,
     AgentStateChanged,
@@ -67,11 +70,12 @@ from cti_framework.events import (
     WebRtcStarted,
     WebRtcVideoStarted,
 )
+from cti_framework.threads import call_in_thread
 
 if TYPE_CHECKING:
     from cti_framework.provider import CtiUser
 
-__all__ = ["HookRecord", "HookSpecs", "Hooks", "hook_name", "hookimpl"]
+__all__ = ["HookRecord", "HookSpecs", "Hooks", "TimeLimit", "hook_name", "hookimpl"]
 
 PROJECT: Final = "cti_framework"
 
@@ -270,6 +274,37 @@ class HookSpecs:
 
 
 @attrs.frozen
+class TimeLimit:
+    """The time that a step has for everything that it asks.
+
+    Attributes:
+        step: The step's name, as errors tell it.
+        seconds: How long it may take.
+        setting: The key of the setting that says so.
+        deadline_seconds: When it is over, by ``anyio.current_time()``.
+    """
+
+    step: str
+    seconds: float
+    setting: str
+    deadline_seconds: float
+
+    @classmethod
+    def starting_now(cls, step: str, seconds: float, setting: str) -> TimeLimit:
+        """Begin a step.
+
+        Args:
+            step: Its name.
+            seconds: How long it may take.
+            setting: The key of the setting that says so.
+
+        Returns:
+            The limit.
+        """
+        return cls(step, seconds, setting, anyio.current_time() + seconds)
+
+
+@attrs.frozen
 class HookRecord:
     """What a registered plugin implements, and how it fares.
 
@@ -437,8 +472,8 @@ class _Run:
 class Hooks:
     """The hooks of one session, or of several that share their plugins: a typed façade over pluggy.
 
-    Told implementations that are ``async`` run in tasks of their session's ``run``; everything else is called directly. Used
-    from one event loop at a time.
+    Told implementations that are ``async`` run in tasks of their session's ``run``; the others are called directly. Asked
+    implementations that are not ``async`` run in threads. Used from one event loop at a time.
 
     Args:
         clock: Gives seconds that only grow; tests turn it by hand.
@@ -596,93 +631,103 @@ class Hooks:
 
     # Asked -------------------------------------------------------------------------------------------------------------
 
-    async def log_in(self, user: CtiUser, licences: Sequence[str]) -> bool | str | None:
+    async def log_in(self, user: CtiUser, licences: Sequence[str], *, limit: TimeLimit | None = None) -> bool | str | None:
         """Ask whether the user may use telephony.
 
         Args:
             user: Who.
             licences: The licences that the provider needs.
+            limit: The time for it; ``None``: as long as it takes.
 
         Returns:
             ``True`` or the text of a session: yes. ``False``: no. ``None``: nobody has an opinion.
 
         Raises:
+            StepTimeoutError: The time is over.
             HookError: An implementation raised, or answered something else.
             CtiError: As an implementation raised it; ``LogInRefusedError`` says why not.
         """
-        plugin, answer = await self._ask("cti_log_in", user, tuple(licences))
+        plugin, answer = await self._ask("cti_log_in", limit, user, tuple(licences))
         if answer is None or isinstance(answer, bool | str):
             return answer
         raise self._wrong_answer("cti_log_in", plugin, answer, "True, False, a text or None")
 
-    async def user_connection(self, user: CtiUser, provider: str) -> Mapping[str, Any] | None:
+    async def user_connection(self, user: CtiUser, provider: str, *, limit: TimeLimit | None = None) -> Mapping[str, Any] | None:
         """Ask for the user's own connection settings.
 
         Args:
             user: Who.
             provider: The name of the provider that is going to connect.
+            limit: The time for it; ``None``: as long as it takes.
 
         Returns:
             The settings, or ``None``: no directory knows the user.
 
         Raises:
+            StepTimeoutError: The time is over.
             HookError: An implementation raised, or answered something else.
             CtiError: As an implementation raised it.
         """
-        plugin, answer = await self._ask("cti_user_connection", user, provider)
+        plugin, answer = await self._ask("cti_user_connection", limit, user, provider)
         if answer is None or isinstance(answer, Mapping):
             return answer
         raise self._wrong_answer("cti_user_connection", plugin, answer, "a mapping or None")
 
-    async def identify(self, number: str) -> Any | None:
+    async def identify(self, number: str, *, limit: TimeLimit | None = None) -> Any | None:
         """Ask whose number it is.
 
         Args:
             number: As the PBX tells it.
+            limit: The time for it; ``None``: as long as it takes.
 
         Returns:
             Whoever the host knows by it, or ``None``.
 
         Raises:
+            StepTimeoutError: The time is over.
             HookError: An implementation raised.
             CtiError: As an implementation raised it.
         """
-        return (await self._ask("cti_identify", number))[1]
+        return (await self._ask("cti_identify", limit, number))[1]
 
-    async def save_call(self, entry: Any) -> str | None:
+    async def save_call(self, entry: Any, *, limit: TimeLimit | None = None) -> str | None:
         """Have a journal entry stored.
 
         Args:
             entry: The entry.
+            limit: The time for it; ``None``: as long as it takes.
 
         Returns:
             Its identifier in the store, or ``None``: nobody stored it.
 
         Raises:
+            StepTimeoutError: The time is over.
             HookError: An implementation raised, or answered something else.
             CtiError: As an implementation raised it.
         """
-        plugin, answer = await self._ask("cti_save_call", entry)
+        plugin, answer = await self._ask("cti_save_call", limit, entry)
         if answer is None:
             return None
         if isinstance(answer, str | int) and not isinstance(answer, bool):
             return str(answer)
         raise self._wrong_answer("cti_save_call", plugin, answer, "an identifier or None")
 
-    async def setting(self, key: str) -> Any | None:
+    async def setting(self, key: str, *, limit: TimeLimit | None = None) -> Any | None:
         """Ask for a system setting.
 
         Args:
             key: The dotted key.
+            limit: The time for it, and for other keys of the same step; ``None``: as long as it takes.
 
         Returns:
             Its value, or ``None``: nobody knows it.
 
         Raises:
+            StepTimeoutError: The time is over.
             HookError: An implementation raised.
             CtiError: As an implementation raised it.
         """
-        return (await self._ask("cti_setting", key))[1]
+        return (await self._ask("cti_setting", limit, key))[1]
 
     # Inside ------------------------------------------------------------------------------------------------------------
 
@@ -699,17 +744,20 @@ class Hooks:
         if seconds >= _SLOW_SECONDS:
             implementation.plugin.was_slow(implementation.hook, seconds)
 
-    async def _ask(self, hook: str, *arguments: Any) -> tuple[str, Any]:
+    async def _ask(self, hook: str, limit: TimeLimit | None, *arguments: Any) -> tuple[str, Any]:
         for implementation in self._implementations.get(hook, ()):
             plugin = implementation.plugin
+            answer: Any = None
             try:
-                answer = implementation.call(*arguments)
-                if inspect.isawaitable(answer):
-                    answer = await answer
-            except anyio.get_cancelled_exc_class():
-                # Only here is it known who kept the session waiting until its time was over.
-                _log.warning("cti.hook.abandoned", plugin=plugin.name, hook=hook)
-                raise
+                with anyio.CancelScope(deadline=math.inf if limit is None else limit.deadline_seconds) as scope:
+                    answer = await self._answer(implementation, arguments)
+                if limit is not None and scope.cancelled_caught:
+                    raise StepTimeoutError(
+                        f"The step {limit.step} did not end within {limit.seconds:g} s:"
+                        f" the plugin '{plugin.name}' did not answer {hook}.",
+                        step=limit.step,
+                        remedy=f"Mend the plugin, or give it a longer time: {limit.setting}.",
+                    )
             except CtiError:
                 raise
             except Exception as error:  # isolates the plugin
@@ -722,6 +770,18 @@ class Hooks:
             if answer is not None:
                 return plugin.name, answer
         return "", None
+
+    async def _answer(self, implementation: _Implementation, arguments: tuple[Any, ...]) -> Any:
+        try:
+            if implementation.is_async:
+                return await implementation.call(*arguments)
+            name = f"cti: {implementation.hook} of {implementation.plugin.name}"
+            answer = await call_in_thread(name, implementation.call, *arguments)
+            return await answer if inspect.isawaitable(answer) else answer
+        except anyio.get_cancelled_exc_class():
+            # Only here is it known who kept the session waiting until its time was over.
+            _log.warning("cti.hook.abandoned", plugin=implementation.plugin.name, hook=implementation.hook)
+            raise
 
     def _wrong_answer(self, hook: str, plugin: str, answer: Any, expected: str) -> HookError:
         # Its type only: the answer can be a secret.

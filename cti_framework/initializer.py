@@ -8,25 +8,29 @@ Nothing of a provider is imported before it is chosen, and nothing is connected 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-import anyio.from_thread
-import anyio.lowlevel
-import attrs
 import structlog
 
 from cti_framework.connection import ReconnectPolicy
-from cti_framework.errors import LogInRefusedError, ProviderNotSetError, SettingsError, StepTimeoutError, UserConnectionError
-from cti_framework.hooks import Hooks
-from cti_framework.model import CtiModel
-from cti_framework.plugins import PluginKind, PluginRecord, Plugins, PluginStatus
+from cti_framework.errors import (
+    LogInRefusedError,
+    ProviderDisabledError,
+    ProviderNotSetError,
+    SettingsError,
+    StepTimeoutError,
+    UserConnectionError,
+)
+from cti_framework.hooks import Hooks, TimeLimit
+from cti_framework.model import CommandTimeouts, CtiModel
+from cti_framework.plugins import PluginKind, Plugins, PluginStatus
 from cti_framework.provider import BaseCtiProvider, CtiUser
 from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings, describe_settings
+from cti_framework.threads import call_in_thread
 
 __all__ = ["CtiProviderInitializer"]
 
@@ -115,13 +119,14 @@ class CtiProviderInitializer:
             CORE_PREFIX: CoreSettings,
             name: (provider_class.settings_type, provider_class.user_settings_type),
         }
-        settings.check_unknown(known)
+        installed = self._provider_names(core)
+        settings.check_unknown(known, others=installed)
         # Refused early where they are wrong, before anybody is asked anything. A user's own parameters may also say otherwise
         # what the system says: the address of another PBX, for one.
         settings.with_user(user.parameters).read(name, provider_class.settings_type)
         await self._log_in(hooks, user, provider_class, core)
         settings = await self._with_user_connection(settings, hooks, user, name, core)
-        settings.check_unknown(known)
+        settings.check_unknown(known, others=installed)
         user_settings = self._read_user_settings(settings, user, name, provider_class)
         core = settings.read(CORE_PREFIX, CoreSettings)
         return CtiModel(
@@ -135,6 +140,11 @@ class CtiProviderInitializer:
                 initial_delay_seconds=core.reconnect_initial_seconds,
                 maximum_delay_seconds=core.reconnect_max_seconds,
                 log_in_timeout_seconds=core.connect_timeout_seconds,
+            ),
+            timeouts=CommandTimeouts(
+                command_seconds=core.command_timeout_seconds,
+                make_call_seconds=core.make_call_timeout_seconds,
+                query_seconds=core.query_timeout_seconds,
             ),
             auto_connect=core.auto_connect,
             wait_for_service=wait_for_service,
@@ -176,8 +186,13 @@ class CtiProviderInitializer:
             self._plugins = Plugins(disabled=core.disabled_plugins)
         return self._plugins
 
+    def _provider_names(self, core: CoreSettings) -> set[str]:
+        return {record.name for record in self._installed(core).records() if record.kind is PluginKind.PROVIDER}
+
     async def _core_settings(self, settings: SystemSettings, hooks: Hooks) -> tuple[SystemSettings, CoreSettings]:
         core = settings.read(CORE_PREFIX, CoreSettings)
+        # Before the provider is looked for: a misspelt key would pass for a provider that nobody chose.
+        settings.check_unknown({CORE_PREFIX: CoreSettings}, others=self._provider_names(core))
         settings = await self._ask_hooks(settings, hooks, CORE_PREFIX, CoreSettings, core)
         return settings, settings.read(CORE_PREFIX, CoreSettings)
 
@@ -187,9 +202,10 @@ class CtiProviderInitializer:
         if not hooks.implements("cti_setting"):
             return settings
         answers: dict[str, Any] = {}
+        limit = TimeLimit.starting_now("settings", core.user_connection_timeout_seconds, "cti.user_connection_timeout_seconds")
         for described in describe_settings(prefix, settings_type):
             for key in (described.key, *described.codes):
-                answer = await _within(core.user_connection_timeout_seconds, "settings", hooks.setting, key)
+                answer = await hooks.setting(key, limit=limit)
                 if answer is not None:
                     answers[key] = answer
                     break
@@ -198,10 +214,17 @@ class CtiProviderInitializer:
     async def _load_provider(self, core: CoreSettings) -> tuple[str, type[BaseCtiProvider]]:
         plugins = self._installed(core)
         if not core.provider:
-            installed = ", ".join(sorted({record.name for record in _providers(plugins)}))
+            installed = ", ".join(sorted(self._provider_names(core)))
             raise ProviderNotSetError(
                 "No provider is chosen: the setting cti.provider (SysMsgLib) is empty.",
                 remedy=f"Set it to one of those that are installed: {installed or 'none; install one first'}.",
+            )
+        record = plugins.find_provider(core.provider)
+        # The hook cti_setting may have switched it off, which came too late for those who looked for plugins.
+        if record is not None and record in [plugins.find_provider(name) for name in core.disabled_plugins]:
+            raise ProviderDisabledError(
+                f"The provider '{record.name}' is installed and switched off.",
+                remedy=f"Remove '{record.name}' from cti.disabled_plugins, or choose another cti.provider.",
             )
         # An import runs code of a stranger: it gets a thread of its own and a time.
         provider_class = await _in_thread(
@@ -212,7 +235,8 @@ class CtiProviderInitializer:
         return record.name, provider_class
 
     async def _log_in(self, hooks: Hooks, user: CtiUser, provider_class: type[BaseCtiProvider], core: CoreSettings) -> None:
-        answer = await _within(core.log_in_timeout_seconds, "log_in", hooks.log_in, user, provider_class.licences)
+        limit = TimeLimit.starting_now("log_in", core.log_in_timeout_seconds, "cti.log_in_timeout_seconds")
+        answer = await hooks.log_in(user, provider_class.licences, limit=limit)
         if answer is False:
             raise LogInRefusedError(
                 f"The host's log in refused user {user.id!r}.", remedy="Ask whoever grants telephony licences and roles."
@@ -221,7 +245,10 @@ class CtiProviderInitializer:
     async def _with_user_connection(
         self, settings: SystemSettings, hooks: Hooks, user: CtiUser, name: str, core: CoreSettings
     ) -> SystemSettings:
-        answer = await _within(core.user_connection_timeout_seconds, "user_connection", hooks.user_connection, user, name)
+        limit = TimeLimit.starting_now(
+            "user_connection", core.user_connection_timeout_seconds, "cti.user_connection_timeout_seconds"
+        )
+        answer = await hooks.user_connection(user, name, limit=limit)
         if answer is not None:
             if not isinstance(answer, Mapping):
                 raise UserConnectionError(
@@ -242,66 +269,23 @@ class CtiProviderInitializer:
         try:
             return settings.read(name, provider_class.user_settings_type)
         except SettingsError as error:
-            keys = ", ".join(d.key for d in describe_settings(name, provider_class.user_settings_type) if d.required)
+            keys = ", ".join(
+                described.key
+                for described in describe_settings(name, provider_class.user_settings_type)
+                if any(problem.startswith(f"{described.key}:") for problem in error.problems)
+            )
             raise UserConnectionError(
-                f"User {user.id!r} has no usable connection to the PBX: " + "; ".join(error.problems),
-                remedy=f"The users directory (hook cti_user_connection), the user's parameters or the settings must give {keys}."
-                if keys
-                else "Correct what is named here, in the users directory or in the user's parameters.",
+                f"User {user.id!r} has no usable connection to the PBX: {'; '.join(error.problems)}.",
+                remedy=(f"Set {keys}" if keys else "Correct what is named here")
+                + ": in the users directory (hook cti_user_connection), in the user's parameters or in the settings.",
             ) from None
 
 
-def _providers(plugins: Plugins) -> list[PluginRecord]:
-    return [record for record in plugins.records() if record.kind is PluginKind.PROVIDER]
-
-
-async def _within(seconds: float, step: str, ask: Callable[..., Awaitable[T]], *arguments: object) -> T:
-    try:
-        with anyio.fail_after(seconds):
-            return await ask(*arguments)
-    except TimeoutError:
-        raise StepTimeoutError(
-            f"The step {step} did not end within {seconds:g} s.",
-            step=step,
-            remedy="The hook implementation that answers it hangs; a longer time can be set.",
-        ) from None
-
-
-@attrs.define
-class _Outcome:
-    value: Any = None
-    error: BaseException | None = None
-
-
 async def _in_thread(seconds: float, step: str, act: Callable[..., T], *arguments: object) -> T:
-    """Run something that may block, in a thread of its own that ends with it: a pooled one would outlive the session."""
-    done = anyio.Event()
-    token = anyio.lowlevel.current_token()
-    outcome = _Outcome()
-
-    def work() -> None:
-        try:
-            outcome.value = act(*arguments)
-        except BaseException as error:  # noqa: BLE001  # handed to the task that waits
-            outcome.error = error
-        try:
-            anyio.from_thread.run_sync(done.set, token=token)
-        except RuntimeError:
-            # The loop is gone: nobody waits any more.
-            return
-
-    thread = threading.Thread(target=work, name=f"cti: {step}", daemon=True)
-    thread.start()
     with anyio.move_on_after(seconds):
-        await done.wait()
-    if not done.is_set():
-        raise StepTimeoutError(
-            f"The step '{step}' did not end within {seconds:g} s.",
-            step="load_provider",
-            remedy="The package hangs while it is imported; its author can tell why.",
-        )
-    thread.join()
-    if outcome.error is not None:
-        raise outcome.error
-    value: T = outcome.value
-    return value
+        return await call_in_thread(f"cti: {step}", act, *arguments)
+    raise StepTimeoutError(
+        f"The step '{step}' did not end within {seconds:g} s.",
+        step="load_provider",
+        remedy="The package hangs while it is imported; its author can tell why. cti.load_timeout_seconds sets a longer time.",
+    )

@@ -16,7 +16,7 @@ Keys are compared without regard to case, ``_`` and ``-``, so ``webitel.connecti
 * as the product's own code, where the settings class declares one: ``SysMsgLib``, ``webitelConnectionString``
   (facts: creatio-cti 4.4);
 * as a variable: a double underscore is the dot (``CTI_WEBITEL__CONNECTION_STRING``); without one the key is under ``cti.``
-  (``CTI_PROVIDER``);
+  (``CTI_PROVIDER``), or somebody else's where no key is like it (``CTI_HOME``);
 * as a user's parameter: without a prefix, ``useWebPhone`` or ``use_web_phone``. Only there: a host's own ``password`` is
   none of ours.
 
@@ -36,7 +36,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -60,10 +60,9 @@ __all__ = [
 T = TypeVar("T")
 
 CORE_PREFIX: Final = "cti"
-RESERVED_VARIABLES: Final = frozenset({"CTI_CI"})
-"""Variables of the project's own test tooling; they are no settings."""
 
 _VARIABLE_PREFIX: Final = "CTI_"
+_VARIABLE_ORIGIN: Final = "the variable "
 _METADATA: Final = "cti_framework.setting"
 _SHOWN_CHARACTERS: Final = 80
 
@@ -124,6 +123,9 @@ class CoreSettings:
         connect_timeout_seconds: The longest that one attempt to connect may take.
         reconnect_initial_seconds: The pause before the first new attempt, before jitter.
         reconnect_max_seconds: The longest pause between two attempts, before jitter.
+        command_timeout_seconds: The longest that a verb may take that acts on a call or on the agent, whatever the provider does.
+        make_call_timeout_seconds: The same for one that begins a call: until the PBX shows it.
+        query_timeout_seconds: The same for one that only asks.
         event_log_capacity: How many events a session keeps for readers that come late.
         raw_messages: Whether events carry the PBX's own messages.
     """
@@ -143,6 +145,13 @@ class CoreSettings:
     reconnect_max_seconds: float = setting(
         default=30.0, validator=_POSITIVE, help="The longest pause between two attempts to connect."
     )
+    command_timeout_seconds: float = setting(
+        default=15.0, validator=_POSITIVE, help="Time for a verb that acts on a call or on the agent."
+    )
+    make_call_timeout_seconds: float = setting(
+        default=30.0, validator=_POSITIVE, help="Time for a verb that begins a call, until the PBX shows it."
+    )
+    query_timeout_seconds: float = setting(default=30.0, validator=_POSITIVE, help="Time for a verb that only asks.")
     event_log_capacity: int = setting(
         default=1024, validator=attrs.validators.ge(1), help="How many events a session keeps for late readers."
     )
@@ -225,6 +234,15 @@ class _Entry:
     origin: str
     value: Any = attrs.field(repr=False)
 
+    @property
+    def variable(self) -> str:
+        """The variable that holds it; empty: it is from elsewhere."""
+        return self.origin.removeprefix(_VARIABLE_ORIGIN) if self.origin.startswith(_VARIABLE_ORIGIN) else ""
+
+    @property
+    def is_flat_variable(self) -> bool:
+        return bool(self.variable) and "__" not in self.variable
+
 
 @attrs.frozen(eq=False)
 class _Source:
@@ -299,9 +317,9 @@ def _from_toml(path: Path) -> _Source:
 
 def _from_variables(environ: Mapping[str, str]) -> _Source:
     entries = _entries(
-        _Entry(_key_of_variable(name), f"the variable {name}", value)
+        _Entry(_key_of_variable(name), f"{_VARIABLE_ORIGIN}{name}", value)
         for name, value in environ.items()
-        if name.startswith(_VARIABLE_PREFIX) and name not in RESERVED_VARIABLES
+        if name.startswith(_VARIABLE_PREFIX)
     )
     return _Source(_Rank.VARIABLE, entries)
 
@@ -378,31 +396,6 @@ class SystemSettings:
         """
         return self._with(_from_mapping(_Rank.USER, parameters, origin, references=references))
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """Look one key up, as it was spelled, neither converted nor resolved.
-
-        Args:
-            key: Dotted, or a code; a code and its dotted key are two keys here, only ``read`` knows that they are one.
-            default: What to return where no source has it.
-
-        Returns:
-            The value of the strongest source. It can be a secret.
-        """
-        entry = self._strongest(key)
-        return default if entry is None else entry.value
-
-    def origin(self, key: str) -> str | None:
-        """Tell where ``get`` finds a key.
-
-        Args:
-            key: As for ``get``.
-
-        Returns:
-            The source in words, or ``None`` where no source has it.
-        """
-        entry = self._strongest(key)
-        return None if entry is None else entry.origin
-
     def keys(self) -> tuple[str, ...]:
         """Tell all keys that any source gives.
 
@@ -455,20 +448,28 @@ class SystemSettings:
             )
         return settings
 
-    def check_unknown(self, prefixes: Mapping[str, type | Sequence[type]]) -> None:
+    def check_unknown(self, prefixes: Mapping[str, type | Sequence[type]], *, others: Iterable[str] = ()) -> None:
         """Refuse keys under our prefixes that nobody reads: they are misspelt, or of another version.
+
+        A variable without a double underscore is refused only where it is like a key, or begins with a prefix: many other
+        programs may call theirs ``CTI_HOME``.
 
         Args:
             prefixes: The settings class, or classes, that read each prefix.
+            others: Further prefixes, whose keys are not known here: the names of the installed providers.
 
         Raises:
             SettingsError: One problem an unknown key, with the closest known one. Values are not told.
         """
         known: dict[str, dict[str, str]] = {}
+        codes: dict[str, str] = {}
         for prefix, settings_types in prefixes.items():
             listed = settings_types if isinstance(settings_types, Sequence) else (settings_types,)
             keys = known.setdefault(_normalised(prefix), {})
-            keys.update((_normalised(field.key), field.key) for one in listed for field in _fields(prefix, one))
+            fields = [field for one in listed for field in _fields(prefix, one)]
+            keys.update((_normalised(field.key), field.key) for field in fields)
+            codes.update((_normalised(code), field.key) for field in fields for code in field.codes)
+        provider_names = {_normalised(prefix) for prefix in (*prefixes, *others)} - {CORE_PREFIX}
         problems: list[str] = []
         for source in self._sources:
             for key, entries in source.entries.items():
@@ -476,9 +477,16 @@ class SystemSettings:
                 if not owners:
                     continue
                 own = known[max(owners, key=len)]
-                if key not in own:
-                    close = difflib.get_close_matches(key, own, n=1)
-                    problems.extend(_unknown(entry, own[close[0]] if close else None, own.values()) for entry in entries)
+                if key in own:
+                    continue
+                for entry in entries:
+                    if entry.is_flat_variable:
+                        meant = _variable_meant(entry.variable, own, codes, provider_names)
+                        if meant is not None:
+                            problems.append(f"{_spelled(entry)}: not known; did you mean {meant}?")
+                    else:
+                        close = difflib.get_close_matches(key, own, n=1)
+                        problems.append(_unknown(entry, own[close[0]] if close else None, own.values()))
         if problems:
             raise SettingsError(
                 f"{len(problems)} setting{'s are' if len(problems) > 1 else ' is'} not known.",
@@ -489,13 +497,6 @@ class SystemSettings:
     def _with(self, *sources: _Source) -> SystemSettings:
         ranked = sorted((*self._sources, *sources), key=lambda source: source.rank.value)
         return SystemSettings(tuple(ranked), self._environ)
-
-    def _strongest(self, key: str) -> _Entry | None:
-        for source in reversed(self._sources):
-            entries = source.entries_of((_normalised(key),))
-            if entries:
-                return entries[-1]
-        return None
 
     def _value_of(self, field: _Field) -> Any:
         for source in reversed(self._sources):
@@ -738,9 +739,7 @@ def _to_enum(value: Any, enum_type: type[Enum]) -> Enum:
 
 
 def _spelled(entry: _Entry) -> str:
-    if entry.origin.startswith("the variable "):
-        return entry.origin
-    return f"{entry.spelling} in {entry.origin}"
+    return entry.origin if entry.variable else f"{entry.spelling} in {entry.origin}"
 
 
 def _shown(value: Any) -> str:
@@ -749,10 +748,21 @@ def _shown(value: Any) -> str:
 
 
 def _unknown(entry: _Entry, close: str | None, known: Iterable[str]) -> str:
-    is_variable = entry.origin.startswith("the variable ")
     if close is None:
-        return f"{_spelled(entry)}: not known; known are {', '.join(_variable(key) if is_variable else key for key in known)}"
-    return f"{_spelled(entry)}: not known; did you mean {_variable(close) if is_variable else close}?"
+        return f"{_spelled(entry)}: not known; known are {', '.join(_variable(key) if entry.variable else key for key in known)}"
+    return f"{_spelled(entry)}: not known; did you mean {_variable(close) if entry.variable else close}?"
+
+
+def _variable_meant(name: str, known: Mapping[str, str], codes: Mapping[str, str], providers: Collection[str]) -> str | None:
+    """Find what a variable without a double underscore was to be; ``None``: it is somebody else's."""
+    rest = name.removeprefix(_VARIABLE_PREFIX)
+    for place, character in enumerate(rest):
+        if character == "_" and _normalised(rest[:place]) in providers:
+            return f"{_VARIABLE_PREFIX}{rest[:place]}__{rest[place + 1 :]}"
+    # Without the prefix: that all of them have it makes none of them like another.
+    meant = {key.partition(".")[2]: dotted for key, dotted in known.items()} | dict(codes)
+    close = difflib.get_close_matches(_normalised(rest), meant, n=1)
+    return _variable(meant[close[0]]) if close else None
 
 
 def _without_secrets(text: str, fields: Iterable[_Field], values: Mapping[str, Any]) -> str:

@@ -37,7 +37,8 @@ Examples:
 def call(invocation: Invocation, number: str, user: CtiUser, wait: bool) -> int:
     """Connect as the settings say, call NUMBER, and print what happens until the call ends.
 
-    Ctrl-C hangs up and waits for the call's end; a second Ctrl-C leaves at once, and the call may go on without you.
+    Ctrl-C hangs up and waits for the call's end; one more, a second later or more, leaves at once, and the call may go on without
+    you.
     The exit code is 0 if the call was connected, 1 if it was not.
     """
     output = invocation.output

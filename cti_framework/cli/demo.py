@@ -73,21 +73,24 @@ _WAIT_SECONDS: Final = 10.0
 @json_option
 @click.option("--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], show_default=True, help="The event loop to run on.")
 @pass_invocation
-def demo(invocation: Invocation, provider: str, backend: str) -> int:
+def demo(invocation: Invocation, provider: str | None, backend: str) -> int:
     """Play one call from end to end, on the provider's own simulator.
 
     The host picks the provider by a settings key, the operator calls a subscriber, the subscriber puts the call on hold and
-    takes it back, the operator hangs up; each line tells who said what to whom, and when. No PBX is needed, no setting is
-    read, nothing is left running.
+    takes it back, the operator hangs up; each line tells who said what to whom, and when. No PBX is needed, nothing is left
+    running. Of the settings only cti.provider and cti.disabled_plugins are used. Where no provider is chosen, one that speaks
+    its PBX's own protocol to its simulator goes before one that does not.
     """
     narrator = _Json(invocation.output) if invocation.output.as_json else _Timeline(invocation.output)
-    _, simulator = invocation.tool_of(provider, "simulator")
+    # A simulator that listens on a port is one with a wire: more of what happens can be seen.
+    name = provider or invocation.provider_with("simulator", preferred="serve_simulator")
+    _, simulator = invocation.tool_of(name, "simulator")
     plugins = invocation.plugins()
 
     async def play(stopping: Stopping) -> None:
         trace = Trace(narrator.step)
         async with simulator() as simulation:
-            await _play(provider, plugins, simulation, trace, narrator.act)
+            await _play(name, plugins, simulation, trace, narrator.act)
         trace.check()
 
     run(play, backend=backend)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import getpass
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import click
+import structlog
 
 from cti_framework.cli.console import Output
-from cti_framework.errors import NotSupportedError
+from cti_framework.errors import CtiError, NotSupportedError
 from cti_framework.initializer import CtiProviderInitializer
-from cti_framework.plugins import Plugins
+from cti_framework.plugins import PluginKind, Plugins
 from cti_framework.provider import BaseCtiProvider, CtiUser
-from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings, describe_settings
+from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings
 
-__all__ = ["DEFAULT_PROVIDER", "Invocation", "json_option", "pass_invocation", "provider_option", "user_option"]
+__all__ = ["Invocation", "json_option", "pass_invocation", "provider_option", "user_option"]
 
-DEFAULT_PROVIDER: Final = "webitel"
-"""The provider whose simulator is shown, and whose captures are replayed, where none is named."""
+_log = structlog.get_logger("cti_framework.cli")
 
 
 @attrs.define(eq=False)
@@ -41,7 +39,7 @@ class Invocation:
     assigned: dict[str, str] = attrs.field(factory=dict, repr=False)
 
     def settings(self) -> SystemSettings:
-        """Collect the settings: the file, ``--set``, ``CTI_*`` variables.
+        """Collect the settings: the file, ``CTI_*`` variables, ``--set``.
 
         Returns:
             The settings.
@@ -49,7 +47,9 @@ class Invocation:
         Raises:
             SettingsError: The file cannot be read.
         """
-        return SystemSettings.load(self.assigned, toml=self.toml, environ=_without_assigned(os.environ, self.assigned))
+        settings = SystemSettings.load(toml=self.toml)
+        # What is typed now is meant more than what was exported once; whoever types it may refer to what only they can read.
+        return settings.with_user(self.assigned, origin="--set", references=True) if self.assigned else settings
 
     def plugins(self) -> Plugins:
         """Find the installed plugins.
@@ -91,15 +91,58 @@ class Invocation:
             NotSupportedError: It does not have the method.
         """
         provider_class = self.plugins().load_provider(provider)
-        inherited = getattr(BaseCtiProvider, tool)
-        own = getattr(provider_class, tool)
-        if getattr(own, "__func__", own) is inherited.__func__:
+        own = _own_tool(provider_class, tool)
+        if own is None:
             raise NotSupportedError(
                 f"The provider '{provider}' ({provider_class.__name__}) brings no {_TOOLS[tool]}.",
                 command=tool,
                 remedy="Name another provider; `cti providers` lists what is installed.",
             )
         return provider_class, own
+
+    def provider_with(self, tool: str, *, preferred: str | None = None) -> str:
+        """Choose the provider for a tool where the command line names none.
+
+        Args:
+            tool: The name of the classmethod that it has to have.
+            preferred: The name of another one: whoever has that, too, goes first.
+
+        Returns:
+            The provider of the settings, whether it has the tool or not; without one the first that is installed, by name.
+
+        Raises:
+            SettingsError: The settings cannot be used.
+            NotSupportedError: No provider that can be used has the tool.
+        """
+        chosen = self.settings().read(CORE_PREFIX, CoreSettings).provider
+        if chosen:
+            return chosen
+        plugins = self.plugins()
+        first: str | None = None
+        for name in dict.fromkeys(record.name for record in plugins.records() if record.kind is PluginKind.PROVIDER):
+            try:
+                provider_class = plugins.load_provider(name)
+            except CtiError as error:
+                _log.info("cti.provider.skipped", provider=name, reason=error.message)
+                continue
+            if _own_tool(provider_class, tool) is None:
+                continue
+            if preferred is None or _own_tool(provider_class, preferred) is not None:
+                return name
+            first = first or name
+        if first is None:
+            raise NotSupportedError(
+                f"No provider that is installed brings a {_TOOLS[tool]}.",
+                command=tool,
+                remedy="Install one that does; `cti providers --check` tells what is installed, and what is wrong with it.",
+            )
+        return first
+
+
+def _own_tool(provider_class: type[BaseCtiProvider], tool: str) -> Any:
+    """The method, or ``None`` where the class only inherits the one that refuses."""
+    own = getattr(provider_class, tool)
+    return None if getattr(own, "__func__", own) is getattr(BaseCtiProvider, tool).__func__ else own
 
 
 _TOOLS: Final = {
@@ -127,7 +170,9 @@ json_option = click.option(
 )
 
 provider_option = click.option(
-    "--provider", metavar="NAME", default=DEFAULT_PROVIDER, show_default=True, help="The provider, as `cti providers` names it."
+    "--provider",
+    metavar="NAME",
+    help="The provider, as `cti providers` names it; by default that of cti.provider, or else an installed one that can do it.",
 )
 
 
@@ -149,22 +194,3 @@ def _own_name() -> str:
     except (OSError, KeyError, ImportError):
         # An account without a name, as containers have them.
         return "operator"
-
-
-def _without_assigned(environ: Mapping[str, str], assigned: Mapping[str, str]) -> dict[str, str]:
-    """Leave out the variables of keys that ``--set`` gives: what is typed now is meant more than what was exported once."""
-    dotted = {code.casefold(): d.key for d in describe_settings(CORE_PREFIX, CoreSettings) for code in d.codes}
-    keys = {_compared(dotted.get(key.casefold(), key)) for key in assigned}
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("CTI_") or not keys & {_compared(way) for way in _keys_of(name.removeprefix("CTI_"))}
-    }
-
-
-def _keys_of(name: str) -> tuple[str, str]:
-    return name.replace("__", "."), f"{CORE_PREFIX}.{name}"
-
-
-def _compared(key: str) -> str:
-    return key.replace("_", "").replace("-", "").casefold()

@@ -37,13 +37,13 @@ Examples:
 )
 @json_option
 @pass_invocation
-def replay(invocation: Invocation, file: TextIO, provider: str, callbacks: bool) -> int:
+def replay(invocation: Invocation, file: TextIO, provider: str | None, callbacks: bool) -> int:
     """Feed captured frames to a provider's protocol and print what it makes of them.
 
     Each line tells when, what the PBX's own client library would call it, and the events that a host would be told. FILE is one
     frame a line, as captured; - reads the standard input.
     """
-    provider_class, replay_lines = invocation.tool_of(provider, "replay")
+    provider_class, replay_lines = invocation.tool_of(provider or invocation.provider_with("replay"), "replay")
     output = invocation.output
     session = _Session(provider_class)
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, TypeVar
+from types import FrameType
+from typing import Final, TypeVar
 
 import anyio
 import attrs
@@ -18,6 +21,10 @@ __all__ = ["BACKENDS", "Stopped", "Stopping", "leaves", "run", "run_until_stoppe
 T = TypeVar("T")
 
 BACKENDS: Final = ("asyncio", "trio")
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SAME_WITHIN_SECONDS: Final = 1.0
+"""What comes within this is the signal before once more."""
 
 
 class Stopped(Exception):
@@ -41,7 +48,7 @@ class Stopping:
 
     Attributes:
         requested: Set by the first signal.
-        is_own_affair: Whether the command ends by itself once that is set; a second signal cancels it then.
+        is_own_affair: Whether the command ends by itself once that is set; a further signal cancels it then.
     """
 
     requested: anyio.Event = attrs.field(factory=lambda: anyio.Event())
@@ -50,6 +57,9 @@ class Stopping:
 
 def run(act: Callable[[Stopping], Awaitable[T]], *, backend: str = "asyncio") -> T:
     """Run a coroutine function under an event loop.
+
+    A signal cancels it. What comes within a second after is the same once more and is passed over; what comes later ends the
+    process at once. After a signal the process's handlers stay so: it is about to end.
 
     Args:
         act: What to run.
@@ -105,33 +115,85 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 async def _with_signals(act: Callable[[Stopping], Awaitable[T]]) -> T:
     stopping = Stopping()
-    received: list[int] = []
+    acting = anyio.CancelScope()
+    signals = _Signals()
     results: list[T] = []
     async with anyio.create_task_group() as tasks:
         # Windows has no such receiver on asyncio; there Ctrl-C stays a KeyboardInterrupt.
         if sys.platform != "win32":
-            await tasks.start(_watch_signals, stopping, received, tasks.cancel_scope)
-        results.append(await act(stopping))
+            await tasks.start(_watch_signals, stopping, signals, acting)
+        # Only the command is cancelled: signals are received until it has ended.
+        with acting:
+            results.append(await act(stopping))
         tasks.cancel_scope.cancel()
-    if received:
-        raise Stopped(received[0])
+    if signals.first is not None:
+        raise Stopped(signals.first)
     return results[0]
+
+
+@attrs.define(eq=False)
+class _Signals:
+    """The signals that came.
+
+    One Ctrl-C can come twice: ``timeout`` sends its signal to the command and then to the command's process group.
+    """
+
+    first: int | None = None
+    _heeded_at_seconds: float = 0.0
+
+    def heeds(self, number: int) -> bool:
+        """Tell whether a signal is a new one, and not the one before once more."""
+        now = time.monotonic()
+        if self.first is not None and now - self._heeded_at_seconds < _SAME_WITHIN_SECONDS:
+            return False
+        self.first = self.first or number
+        self._heeded_at_seconds = now
+        return True
+
+    def handle_late(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal while the event loop and the process end, where an exception could only make noise."""
+        if self.heeds(number):
+            _leave_at_once(number)
 
 
 async def _watch_signals(
     stopping: Stopping,
-    received: list[int],
-    scope: anyio.CancelScope,
+    received: _Signals,
+    acting: anyio.CancelScope,
     *,
-    task_status: anyio.abc.TaskStatus[Any] = anyio.TASK_STATUS_IGNORED,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            is_first = not received
-            received.append(number)
-            stopping.requested.set()
-            if not (is_first and stopping.is_own_affair):
-                break
-    # The receiver is closed: whatever now hangs can still be ended by one more Ctrl-C.
-    scope.cancel()
+    try:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            task_status.started()
+            try:
+                async for number in signals:
+                    if not received.heeds(number):
+                        continue
+                    if not stopping.requested.is_set():
+                        stopping.requested.set()
+                        if stopping.is_own_affair:
+                            continue
+                    if acting.cancel_called:
+                        # What was cancelled does not end.
+                        _leave_at_once(number)
+                    acting.cancel()
+            finally:
+                # Closing the receiver makes SIGINT an exception again: none may come before the handlers below are set.
+                signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    finally:
+        if received.first is not None:
+            _handle_with(received.handle_late)
+            # Threads have ended by then, nothing is left that could hang: the exit code is to say how the command ended.
+            atexit.register(_handle_with, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _handle_with(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
+
+
+def _leave_at_once(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

@@ -8,6 +8,7 @@ core asks the host.
 from __future__ import annotations
 
 import inspect
+import re
 import time
 import types
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from cti_framework.events import CallEvent, Event
 from cti_framework.hooks import Hooks, hook_name, hookimpl
 from cti_framework.plugins import PluginRecord, Plugins
 from cti_framework.provider import BaseCtiProvider, CtiUser, ProviderContext
-from cti_framework.reports import CallReport, Report, Snapshot
+from cti_framework.reports import CallReport, IdChanged, Report, Snapshot
 
 __all__ = [
     "COMPANION",
@@ -225,6 +226,34 @@ class WatchingCompanion:
             self._trace.step(MODEL, COMPANION, hook_name(type(event)), f"event {event.seq}", call=event.call.id)
 
 
+_LEG: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.ASCII | re.IGNORECASE)
+
+
+@attrs.define(eq=False)
+class _Legs:
+    """Which call a message of the PBX is about, as far as can be seen from outside.
+
+    A PBX names legs, a report names the call: what a provider reports upon a message is about that message's leg.
+    """
+
+    _calls: dict[str, str] = attrs.field(factory=dict)
+    _latest: str | None = None
+
+    def call_of(self, detail: str) -> str | None:
+        """Find the call of a message, and take what is reported next for what it led to."""
+        found = _LEG.search(detail)
+        self._latest = found[0] if found else None
+        return None if self._latest is None else self._calls.get(self._latest)
+
+    def reported(self, report: CallReport) -> None:
+        """Learn from a report."""
+        if self._latest is not None:
+            self._calls.setdefault(self._latest, report.call_id)
+        if isinstance(report, IdChanged):
+            former = [leg for leg, call_id in self._calls.items() if call_id == report.call_id]
+            self._calls.update(dict.fromkeys(former, report.new_id))
+
+
 def _watched_class(provider_class: type[BaseCtiProvider], trace: Trace) -> type[BaseCtiProvider]:
     name = provider_class.__name__
 
@@ -232,14 +261,18 @@ def _watched_class(provider_class: type[BaseCtiProvider], trace: Trace) -> type[
         report = context.report
 
         def watched_report(made: Report) -> None:
-            call_id = made.call_id if isinstance(made, CallReport) else None
+            call_id = None
+            if isinstance(made, CallReport):
+                call_id = made.call_id
+                legs.reported(made)
             trace.step(name, LINE, type(made).__name__, report_in_words(made), call=call_id)
             report(made)
 
         def watched_message(direction: str, message: str, detail: str = "") -> None:
             source, target = (name, PBX) if direction == "to_pbx" else (PBX, name)
-            trace.step(source, target, message, detail.strip())
+            trace.step(source, target, message, detail.strip(), call=legs.call_of(detail))
 
+        legs = _Legs()
         context.report = watched_report
         context.trace = watched_message
         provider_class.__init__(self, context)

@@ -25,14 +25,14 @@ from cti_framework.calls import Call, CallDirection, CallFeature, CallRole, Call
 from cti_framework.cli import main
 from cti_framework.cli.console import Output, OutputClosed
 from cti_framework.cli.plain import as_plain, json_line
-from cti_framework.cli.tracing import Step, Trace
+from cti_framework.cli.tracing import Step, Trace, _Legs
 from cti_framework.cli.words import event_in_words, printable
 from cti_framework.errors import CommandRefusedError, CredentialsRefusedError, NetworkError, SettingsError
 from cti_framework.events import CallHeld
 from cti_framework.hooks import hookimpl
 from cti_framework.plugins import Plugins
 from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, ReplayLine, Simulation
-from cti_framework.reports import Answered, Connected, Ended, Held, Originated, Retrieved, Snapshot, Started
+from cti_framework.reports import Answered, Connected, Ended, Held, IdChanged, Originated, Retrieved, Snapshot, Started
 from cti_framework.settings import setting
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ class FakePbx:
 @attrs.frozen(kw_only=True)
 class FakeSettings:
     pbx: FakePbx | None = setting(default=None)
-    mode: str = setting(default="")
+    mode: str = setting(default="", code="fakeMode")
     """What of it does not work."""
 
 
@@ -105,6 +105,9 @@ class FakeProvider(BaseCtiProvider):
         self.pbx = context.settings.pbx or FakePbx()
 
     async def run(self) -> None:
+        password = self.context.user_settings.password
+        if password is not None and password.get_secret_value() != "sesame":
+            raise CredentialsRefusedError("The PBX refuses this password.")
         if self.context.settings.mode == "refuses":
             raise CredentialsRefusedError("The PBX refuses user 100.", remedy="Correct the password.")
         if self.context.settings.mode == "nobody":
@@ -218,6 +221,13 @@ class BareProvider(BaseCtiProvider):
     drop_call = FakeProvider.drop_call
 
 
+class Wireless(FakeProvider):
+    """Its simulator does not listen on a port."""
+
+    key = "wireless"
+    serve_simulator = BaseCtiProvider.__dict__["serve_simulator"]
+
+
 class Journal:
     """A companion that is installed."""
 
@@ -228,20 +238,25 @@ class Journal:
         self.told.append(event)
 
 
-def fake_plugins() -> Plugins:
-    providers = {
-        "fake": "FakeProvider",
-        "deaf": "DeafProvider",
-        "impatient": "ImpatientProvider",
-        "bare": "BareProvider",
-        "broken": "NotThere",
-    }
+def plugins_of(providers: dict[str, str]) -> Plugins:
     here = "tests.core.test_cli"
     return Plugins(
         entry_points=lambda: [
             *(EntryPoint(name, f"{here}:{value}", "cti_framework.providers") for name, value in providers.items()),
             EntryPoint("journal", f"{here}:Journal", "cti_framework.companions"),
         ]
+    )
+
+
+def fake_plugins() -> Plugins:
+    return plugins_of(
+        {
+            "fake": "FakeProvider",
+            "deaf": "DeafProvider",
+            "impatient": "ImpatientProvider",
+            "bare": "BareProvider",
+            "broken": "NotThere",
+        }
     )
 
 
@@ -265,8 +280,8 @@ class Ran:
 
 @pytest.fixture
 def cti(capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: str) -> Ran:
-        code = main(arguments, plugins=fake_plugins())
+    def run(*arguments: str, plugins: Plugins | None = None) -> Ran:
+        code = main(arguments, plugins=plugins or fake_plugins())
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err or "-v" in arguments
         return Ran(code, captured.out, captured.err)
@@ -389,6 +404,60 @@ def test_a_provider_without_a_tool_says_so(cti: Any, tmp_path: Path, command: st
     assert "cti providers" in ran.err
 
 
+def chosen_by_demo(ran: Ran) -> str:
+    assert ran.code == 0
+    return str(next(step["detail"] for step in ran.objects if step["step"] == "settings").split(";")[0])
+
+
+@pytest.mark.parametrize(
+    ("providers", "chosen"),
+    [
+        ({"a": "NotThere", "b": "BareProvider", "c": "Wireless", "fake": "FakeProvider", "z": "FakeProvider"}, "fake"),
+        ({"a": "NotThere", "wireless": "Wireless", "x": "BareProvider", "z": "Wireless"}, "wireless"),
+    ],
+)
+def test_the_demo_takes_a_provider_with_a_wire_first(cti: Any, providers: dict[str, str], chosen: str) -> None:
+    assert chosen_by_demo(cti("demo", "--json", plugins=plugins_of(providers))) == f"cti.provider = {chosen}"
+
+
+def test_the_demo_takes_the_provider_of_the_settings(cti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTI_PROVIDER", "wireless")
+    plugins = plugins_of({"fake": "FakeProvider", "wireless": "Wireless"})
+    assert chosen_by_demo(cti("demo", "--json", plugins=plugins)) == "cti.provider = wireless"
+    monkeypatch.setenv("CTI_PROVIDER", "nobody")
+    assert "'nobody'" in cti("demo", plugins=plugins).err
+
+
+def test_a_provider_that_is_passed_over_is_told_on_request(cti: Any) -> None:
+    plugins = plugins_of({"a": "NotThere", "fake": "FakeProvider"})
+    assert "NotThere" in cti("-v", "demo", plugins=plugins).err
+
+
+@pytest.mark.parametrize("command", ["demo", "replay"])
+def test_where_no_provider_can_it_says_so(cti: Any, capture: str, command: str) -> None:
+    arguments = (command, capture) if command == "replay" else (command,)
+    for providers in ({}, {"a": "NotThere", "bare": "BareProvider"}):
+        ran = cti(*arguments, plugins=plugins_of(providers))
+        assert ran.code == 1
+        assert "cti: No provider that is installed brings a " in ran.err
+
+
+def test_a_message_is_told_with_its_call_once_that_is_known() -> None:
+    leg, other = "fda03cf7-4be0-4d7a-a5c1-8a8ae73661fb", "11111111-4be0-4d7a-a5c1-8a8ae73661fb"
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    legs = _Legs()
+    assert legs.call_of(leg) is None
+    legs.reported(Originated(at=at, call_id="c-1", other=Party("5")))
+    assert legs.call_of(f"RINGING {leg}") == "c-1"
+    assert legs.call_of("no leg at all") is None
+    legs.reported(Originated(at=at, call_id="c-2", other=Party("6")))
+    assert legs.call_of(other) is None
+    assert legs.call_of(leg) == "c-1"
+    legs.reported(IdChanged(at=at, call_id="c-1", new_id=leg))
+    legs.reported(Ended(at=at, call_id="c-1"))
+    assert legs.call_of(leg) == leg
+
+
 # providers -----------------------------------------------------------------------------------------------------------------
 
 
@@ -500,6 +569,21 @@ def test_what_is_typed_is_stronger_than_a_variable(cti: Any, monkeypatch: pytest
     for key in ("cti.provider", "Cti.Provider", "SysMsgLib"):
         assert cti("--set", f"{key}=fake", "--set", "fake.mode=", "call", "short").code == 0
     assert "refuses user 100" in cti("--set", "cti.provider=fake", "listen").err
+    assert cti("--set", "cti.provider=fake", "--set", "fakeMode=", "call", "short").code == 0
+
+
+def test_a_typed_secret_may_be_in_the_variable_of_the_same_setting(cti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTI_FAKE__PASSWORD", "sesame")
+    given = ("--set", "cti.provider=fake", "--set", "fake.password=env:CTI_FAKE__PASSWORD")
+    assert cti(*given, "call", "short").code == 0
+    monkeypatch.setenv("CTI_FAKE__PASSWORD", "other")
+    assert "refuses this password" in cti(*given, "call", "short").err
+
+
+def test_errors_say_that_a_setting_was_typed(cti: Any) -> None:
+    ran = cti("--set", "cti.provider=fake", "--set", "cti.auto_connect=perhaps", "listen")
+    assert ran.code == 1
+    assert "from cti.auto_connect in --set" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -562,6 +646,11 @@ def test_replay_tells_events(cti: Any, capture: str) -> None:
     assert objects[0]["reports"][0]["report"] == "Originated"
     assert objects[0]["events"][0]["event"] == "CallStarted"
     assert "payload" not in objects[0]
+
+
+def test_replay_takes_a_provider_that_can(cti: Any, capture: str) -> None:
+    plugins = plugins_of({"a": "NotThere", "b": "BareProvider", "c": "FakeProvider"})
+    assert "said new" in cti("replay", capture, plugins=plugins).out
 
 
 def test_what_is_no_capture_is_told(cti: Any, tmp_path: Path) -> None:
@@ -641,9 +730,12 @@ def test_layers_are_not_disturbed_when_nobody_reads() -> None:
 _FAKE_CTI = "import sys; from cti_framework.cli import main; from tests.core.test_cli import fake_plugins as p; "
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+_EACH_SIGNAL_IS_NEW = "import cti_framework.cli.running as r; r._SAME_WITHIN_SECONDS = 0; "
+
+
+def start(*arguments: str, first: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-X", "utf8", "-c", _FAKE_CTI + "sys.exit(main(sys.argv[1:], plugins=p()))", *arguments],
+        [sys.executable, "-X", "utf8", "-c", _FAKE_CTI + first + "sys.exit(main(sys.argv[1:], plugins=p()))", *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -702,7 +794,8 @@ def test_ctrl_c_hangs_the_call_up() -> None:
 
 @posix_only
 def test_a_second_ctrl_c_leaves_at_once() -> None:
-    with start("--set", "cti.provider=fake", "--set", "fake.mode=stubborn", "call", "5") as process:
+    arguments = ("--set", "cti.provider=fake", "--set", "fake.mode=stubborn", "call", "5")
+    with start(*arguments, first=_EACH_SIGNAL_IS_NEW) as process:
         read_until(process, "CallConnected")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
@@ -711,6 +804,61 @@ def test_a_second_ctrl_c_leaves_at_once() -> None:
         out, err = process.communicate()
     assert process.returncode == 130
     assert ("CallFinished" in out, err) == (False, "")
+
+
+@posix_only
+@pytest.mark.parametrize("pause_seconds", [0.002, 0.016])
+@pytest.mark.parametrize(
+    ("arguments", "after", "still_told"),
+    [
+        (("--set", "cti.provider=fake", "listen"), "SnapshotTaken", ""),
+        (("--set", "cti.provider=fake", "call", "5"), "CallConnected", "CallFinished"),
+        (("demo", "--provider", "deaf"), "subscriber → PBX", "Disconnected"),
+        (("demo", "--provider", "deaf", "--backend", "trio"), "subscriber → PBX", "Disconnected"),
+    ],
+)
+def test_one_ctrl_c_may_come_twice(arguments: tuple[str, ...], after: str, still_told: str, pause_seconds: float) -> None:
+    with start(*arguments) as process:
+        read_until(process, after)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(pause_seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.count("\n") <= 1
+    assert still_told in out
+
+
+_HANGS_WHEN_CANCELLED = """
+import sys, anyio
+import cti_framework.cli.running as running
+running._SAME_WITHIN_SECONDS = 0
+async def act(stopping):
+    print("begun", flush=True)
+    try:
+        await anyio.sleep_forever()
+    finally:
+        print("cancelled", flush=True)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep_forever()
+running.run(act, backend=sys.argv[1])
+"""
+
+
+@posix_only
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_does_not_end_is_left_at_once(backend: str) -> None:
+    command = [sys.executable, "-c", _HANGS_WHEN_CANCELLED, backend]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        read_until(process, "begun")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "cancelled")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
 @posix_only

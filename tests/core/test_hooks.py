@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextvars
 import inspect
+import threading
 import types
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from cti_framework.errors import HookError, LogInRefusedError
+from cti_framework.errors import HookError, LogInRefusedError, StepTimeoutError
 from cti_framework.events import (
     EVENT_TYPES,
     CallCentreModeChanged,
@@ -21,8 +23,9 @@ from cti_framework.events import (
     RawMessage,
     WebRtcVideoStarted,
 )
-from cti_framework.hooks import Hooks, HookSpecs, hook_name, hookimpl
+from cti_framework.hooks import Hooks, HookSpecs, TimeLimit, hook_name, hookimpl
 from cti_framework.provider import CtiUser
+from tests.core.scripted import living
 
 pytestmark = pytest.mark.anyio
 
@@ -778,6 +781,123 @@ async def test_one_that_never_answers_can_be_given_up_and_is_named() -> None:
     assert [(entry["event"], entry["plugin"], entry["hook"]) for entry in logs] == [
         ("cti.hook.abandoned", "Hanging", "cti_log_in")
     ]
+
+
+class Blocking:
+    """Answers in the way of a database without ``async``: by waiting, until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.asked: list[threading.Thread] = []
+
+    @hookimpl
+    def cti_setting(self, key: str) -> str:
+        self.asked.append(threading.current_thread())
+        assert self.go.wait(10)
+        return key
+
+
+async def test_a_synchronous_one_that_blocks_holds_up_nobody() -> None:
+    before = living()
+    blocking = Blocking()
+    hooks = registered(blocking)
+    answers: list[Any] = []
+
+    async def ask(key: str) -> None:
+        answers.append(await hooks.setting(key))
+
+    async with anyio.create_task_group() as tasks:
+        for key in ("a", "b"):
+            tasks.start_soon(ask, key)
+        while len(blocking.asked) < 2:
+            await anyio.lowlevel.checkpoint()
+        assert answers == []
+        blocking.go.set()
+    assert sorted(answers) == ["a", "b"]
+    assert len(set(blocking.asked)) == 2
+    assert living() == before
+
+
+@pytest.mark.parametrize("end", ["time", "cancellation"])
+async def test_a_synchronous_one_that_blocks_is_given_up_and_ends_alone(end: str) -> None:
+    blocking = Blocking()
+    hooks = registered(blocking)
+    with anyio.fail_after(5), capture_logs() as logs:
+        if end == "time":
+            with pytest.raises(StepTimeoutError, match=r"'Blocking' did not answer cti_setting") as caught:
+                await hooks.setting("a", limit=TimeLimit.starting_now("settings", 0.02, "cti.some_seconds"))
+            assert caught.value.step == "settings"
+            assert "0.02 s" in caught.value.message
+            assert "cti.some_seconds" in str(caught.value.remedy)
+        else:
+            with anyio.move_on_after(0.02) as scope:
+                await hooks.setting("a")
+            assert scope.cancelled_caught
+    assert [(entry["event"], entry["plugin"]) for entry in logs] == [("cti.hook.abandoned", "Blocking")]
+    while not blocking.asked:
+        await anyio.lowlevel.checkpoint()
+    (thread,) = blocking.asked
+    assert thread.daemon
+    assert thread.name == "cti: cti_setting of Blocking"
+    # The loop turns while it ends: it may still want to say there that it has.
+    blocking.go.set()
+    while thread.is_alive():
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_several_questions_may_share_one_time() -> None:
+    class Slow:
+        @hookimpl
+        async def cti_setting(self, key: str) -> None:
+            await anyio.sleep(0.03)
+
+    hooks = registered(Slow())
+    limit = TimeLimit.starting_now("settings", 0.1, "cti.some_seconds")
+    with anyio.fail_after(5), pytest.raises(StepTimeoutError):
+        while True:
+            await hooks.setting("a", limit=limit)
+
+
+async def test_a_thread_sees_the_context_of_whoever_asks() -> None:
+    tenant = contextvars.ContextVar("tenant", default="")
+    tenant.set("acme")
+
+    class Registry:
+        @hookimpl
+        def cti_setting(self, key: str) -> str:
+            return tenant.get()
+
+    assert await registered(Registry()).setting("a") == "acme"
+
+
+async def test_one_that_hands_out_something_to_wait_for_is_waited_for_in_the_loop() -> None:
+    async def later() -> threading.Thread:
+        return threading.current_thread()
+
+    class Registry:
+        @hookimpl
+        def cti_setting(self, key: str) -> Awaitable[Any]:
+            return later()
+
+    assert await registered(Registry()).setting("a") is threading.current_thread()
+
+
+async def test_async_ones_and_those_that_are_told_stay_in_the_loop() -> None:
+    seen: list[threading.Thread] = []
+
+    class Companion:
+        @hookimpl
+        async def cti_setting(self, key: str) -> None:
+            seen.append(threading.current_thread())
+
+        @hookimpl
+        def cti_event(self, event: Event) -> None:
+            seen.append(threading.current_thread())
+
+    hooks = registered(Companion())
+    hooks.tell(Model(), event())
+    await hooks.setting("a")
+    assert seen == [threading.current_thread()] * 2
 
 
 def test_records_are_values() -> None:

@@ -13,7 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 from typed_settings.types import Secret
 
+from cti_framework.calls import Call
 from cti_framework.errors import (
+    CommandUnconfirmedError,
     ConfigurationError,
     CredentialsRefusedError,
     CtiError,
@@ -33,7 +35,7 @@ from cti_framework.errors import (
 from cti_framework.events import CallStarted, ProviderState
 from cti_framework.hooks import Hooks, hookimpl
 from cti_framework.initializer import CtiProviderInitializer
-from cti_framework.provider import CtiUser
+from cti_framework.provider import BaseCtiProvider, CtiUser
 from tests.core.scripted import living, state_of
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.anyio
 PROVIDER = """
 import anyio, attrs
 from typed_settings.types import Secret
+from cti_framework.calls import CallFeature
 from cti_framework.errors import CredentialsRefusedError
 from cti_framework.provider import BaseCtiProvider, Capabilities
 from cti_framework.reports import Snapshot, Started
@@ -60,6 +63,7 @@ class UserSettings:
 class Provider(BaseCtiProvider):
     settings_type = Settings
     user_settings_type = UserSettings
+    capabilities = Capabilities(calls=CallFeature.DIAL)
     licences = ("telephony",)
     async def run(self):
         if self.context.user_settings.password.get_secret_value() == "wrong":
@@ -201,6 +205,17 @@ async def test_auto_connect_off_is_a_setting(acme: None) -> None:
 # Which provider --------------------------------------------------------------------------------------------------------
 
 
+async def test_how_long_the_core_waits_for_a_verb_is_a_setting(acme: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never_answers(self: BaseCtiProvider, destination: str) -> Call:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with initializer({**SETTINGS, "cti.make_call_timeout_seconds": 0.01}).open(USER) as model:
+        monkeypatch.setattr(type(model._provider), "make_call", never_answers)
+        with pytest.raises(CommandUnconfirmedError, match=r"within 0\.01 s"):
+            await model.make_call("0501")
+
+
 async def test_no_provider_is_set(acme: None) -> None:
     error = await refusal(initializer({}), ProviderNotSetError)
     assert "SysMsgLib" in str(error)
@@ -252,6 +267,16 @@ async def test_two_distributions_under_one_name_are_both_named(acme: None, insta
 
 async def test_a_provider_that_is_switched_off(acme: None) -> None:
     error = await refusal(initializer({**SETTINGS, "cti.disabled_plugins": "acme"}), ProviderDisabledError)
+    assert "cti.disabled_plugins" in error.remedy
+
+
+async def test_a_provider_that_a_hook_switches_off(acme: None) -> None:
+    class Registry:
+        @hookimpl
+        def cti_setting(self, key: str) -> Any:
+            return {"cti.disabled_plugins": ["Acme"]}.get(key)
+
+    error = await refusal(initializer(SETTINGS, Registry()), ProviderDisabledError)
     assert "cti.disabled_plugins" in error.remedy
 
 
@@ -422,6 +447,23 @@ async def test_an_unknown_key_is_refused_with_a_close_match(acme: None, key: str
     assert "did you mean" in problem
 
 
+async def test_a_misspelt_key_of_the_core_is_told_before_a_provider_is_missed(acme: None) -> None:
+    with pytest.raises(SettingsError, match=r"cti\.providr in the host's settings: not known; did you mean cti\.provider\?"):
+        await initializer({"cti.providr": "acme"}).create(USER)
+
+
+@pytest.mark.parametrize(("variable", "meant"), [("CTI_PROVIDR", "CTI_PROVIDER"), ("CTI_ACME_ADDRESS", "CTI_ACME__ADDRESS")])
+async def test_a_misspelt_variable_is_told_with_what_was_meant(acme: None, variable: str, meant: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        await initializer({}, environ={variable: "x"}).create(USER)
+    assert caught.value.problems == (f"the variable {variable}: not known; did you mean {meant}?",)
+
+
+async def test_variables_of_others_are_left_alone(acme: None) -> None:
+    async with initializer(environ={"CTI_CI": "1", "CTI_HOME": "/srv/cti"}).open(USER) as model:
+        assert state_of(model) is ProviderState.IN_SERVICE
+
+
 async def test_an_unknown_key_of_a_user_is_refused_too(acme: None) -> None:
     user = CtiUser("ann", parameters={**USER.parameters, "acme.logni": "100"})
     with pytest.raises(SettingsError, match=r"acme\.logni"):
@@ -549,6 +591,38 @@ async def test_a_log_in_that_hangs_is_given_up_in_time(acme: None) -> None:
     error = await refusal(by, StepTimeoutError)
     assert error.step == "log_in"
     assert "0.02 s" in error.message
+    assert "'Gate'" in error.message
+    assert "cti.log_in_timeout_seconds" in error.remedy
+
+
+async def test_a_log_in_that_blocks_is_given_up_in_time_and_blocks_nobody(acme: None) -> None:
+    go = threading.Event()
+    threads: list[threading.Thread] = []
+
+    class Database:
+        @hookimpl
+        def cti_log_in(self) -> bool:
+            threads.append(threading.current_thread())
+            return go.wait(10)
+
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(others)
+            with pytest.raises(StepTimeoutError, match=r"'Database' did not answer cti_log_in"):
+                await initializer({**SETTINGS, "cti.log_in_timeout_seconds": 0.05}, Database()).create(USER)
+            go.set()
+            while not threads or threads[0].is_alive():
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    assert turns > 1
 
 
 def directory(answer: Any) -> object:
@@ -573,6 +647,14 @@ async def test_a_user_without_a_connection_is_told_what_is_missing(acme: None) -
         assert "acme.login, acme.password" in error.remedy
 
 
+@pytest.mark.parametrize("password", [None, "env:NOPE"])
+async def test_only_what_is_missing_of_a_users_connection_is_named(acme: None, password: str | None) -> None:
+    answer = {"login": "1", "password": password}
+    error = await refusal(initializer(SETTINGS, directory(answer)), UserConnectionError, "ann")
+    assert "acme.password" in error.remedy
+    assert "acme.login" not in str(error)
+
+
 async def test_a_user_whose_settings_are_wrong(acme: None) -> None:
     answer = {"login": "1", "password": "x", "useWebPhone": "no way"}
     error = await refusal(initializer(SETTINGS, directory(answer)), UserConnectionError)
@@ -581,7 +663,9 @@ async def test_a_user_whose_settings_are_wrong(acme: None) -> None:
 
 async def test_a_directory_that_hangs_is_given_up_in_time(acme: None) -> None:
     by = initializer({**SETTINGS, "cti.user_connection_timeout_seconds": 0.02}, directory(anyio.sleep_forever))
-    assert (await refusal(by, StepTimeoutError)).step == "user_connection"
+    error = await refusal(by, StepTimeoutError)
+    assert error.step == "user_connection"
+    assert "cti.user_connection_timeout_seconds" in error.remedy
 
 
 async def test_a_directory_that_answers_nonsense(acme: None) -> None:
@@ -598,6 +682,15 @@ async def test_a_settings_hook_that_hangs_is_given_up_in_time(acme: None) -> Non
 
     by = initializer({**SETTINGS, "cti.user_connection_timeout_seconds": 0.02}, Registry())
     assert (await refusal(by, StepTimeoutError)).step == "settings"
+
+
+async def test_all_settings_that_a_hook_is_asked_for_have_one_time(acme: None) -> None:
+    class Registry:
+        @hookimpl
+        async def cti_setting(self, key: str) -> Any:
+            await anyio.sleep(0.04)
+
+    await refusal(initializer({**SETTINGS, "cti.user_connection_timeout_seconds": 0.1}, Registry()), StepTimeoutError)
 
 
 async def test_nobody_is_asked_to_log_in_with_settings_that_cannot_be_used(acme: None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import traceback
@@ -89,15 +90,8 @@ def test_each_source_overrides_the_ones_before_it(tmp_path: Path) -> None:
     assert settings.read("acme", Settings).lines == 5
 
 
-def test_origins_and_raw_values() -> None:
+def test_keys() -> None:
     settings = SystemSettings.load({"SysMsgLib": "Acme", "Cti": {"Provider": "x"}}, environ={"CTI_PROVIDER": "y"})
-    assert settings.get("CTI.PROVIDER") == "y"
-    assert settings.origin("cti.provider") == "the variable CTI_PROVIDER"
-    assert settings.get("sysmsglib") == "Acme"
-    assert settings.origin("sysmsglib") == "the host's settings"
-    assert settings.get("cti.nothing") is None
-    assert settings.get("cti.nothing", 1) == 1
-    assert settings.origin("cti.nothing") is None
     assert settings.keys() == ("Cti.Provider", "SysMsgLib")
 
 
@@ -124,7 +118,8 @@ def test_later_values_of_one_rank_override() -> None:
         SystemSettings.load(ADDRESS, environ={}).with_user({"login": 1, "lines": 2}).with_user({"lines": 3}, origin="directory")
     )
     assert settings.read("acme", Settings).lines == 3
-    assert settings.origin("lines") == "directory"
+    with pytest.raises(SettingsError, match="from lines in the directory"):
+        settings.with_user({"lines": "x"}, origin="the directory").read("acme", Settings)
 
 
 # Spellings
@@ -192,26 +187,28 @@ def test_any_spelling_of_a_key_finds_it(parts: list[list[str]], data: st.DataObj
         change = data.draw(st.sampled_from([str.upper, str.lower, str.title, str.swapcase]))
         return ".".join(data.draw(st.sampled_from(["", "_", "-"])).join(map(change, part)) for part in parts)
 
-    settings = SystemSettings.load({spelled(): 1}, environ={})
-    assert settings.get(spelled()) == 1
-    assert settings.origin(spelled()) == "the host's settings"
+    assert len(SystemSettings.load({spelled(): 1}, environ={}).with_values({spelled(): 2}, "a hook").keys()) == 1
 
 
 @given(
-    name=st.sampled_from([field.name for field in attrs.fields(CoreSettings)] + ["x.y_z"]),
-    prefix=st.sampled_from(["cti", "acme"]),
+    name=st.sampled_from([field.name for field in attrs.fields(CoreSettings)]),
+    prefix=st.sampled_from(["cti", "acme", "cti.store"]),
 )
 def test_every_key_has_a_variable_that_leads_back(name: str, prefix: str) -> None:
-    made = attrs.make_class("Made", {name.replace(".", "__"): setting(default=0)})
+    made: Any = attrs.make_class("Made", {name: attrs.field(default="", type=str)})
     (description,) = describe_settings(prefix, made)
     settings = SystemSettings.load(environ={description.variable: "1"})
-    assert settings.get(description.key.replace("__", ".")) == "1"
+    assert getattr(settings.read(prefix, made), name) == "1"
 
 
 @given(st.dictionaries(st.text(max_size=20), st.none() | st.text(max_size=5), max_size=5))
 def test_no_mapping_breaks_it(values: dict[str, Any]) -> None:
     settings = SystemSettings.load(values, environ={f"CTI_{key}": "x" for key in values})
-    assert all(settings.origin(key) for key in values if values[key] is not None)
+    assert bool(settings.keys()) == bool(values)
+    with contextlib.suppress(SettingsError):
+        settings.check_unknown({"cti": CoreSettings, "acme": Settings}, others=["zoom"])
+    with contextlib.suppress(SettingsError):
+        settings.read("acme", Settings)
 
 
 # Conversion
@@ -460,9 +457,34 @@ def test_unknown_keys_without_a_match_are_told_what_is_known() -> None:
 def test_keys_of_others_are_left_alone() -> None:
     settings = SystemSettings.load(
         {"other.key": 1, "acmeSomething": 2, "SysMsgLib": "acme", "zoom.x": 3, "ctix.y": 1},
-        environ={"CTI_CI": "1", "CTI_ZOOM__X": "1", "PATH": "/bin", "CTI_PROVIDER": "acme"},
+        environ={"CTI_CI": "1", "CTI_HOME": "/x", "CTI_": "1", "CTI_ZOOM__X": "1", "PATH": "/bin", "CTI_PROVIDER": "acme"},
     )
-    settings.check_unknown({"cti": CoreSettings, "acme": Settings})
+    settings.check_unknown({"cti": CoreSettings, "acme": Settings}, others=["jabber"])
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CTI_PROVIDR", "CTI_PROVIDER"),
+        ("CTI_CTI_PROVIDER", "CTI_PROVIDER"),
+        ("CTI_SYSMSGLIB", "CTI_PROVIDER"),
+        ("CTI_CONNECTION_TIMEOUT", "CTI_USER_CONNECTION_TIMEOUT_SECONDS"),
+        ("CTI_ACME_CONNECTION_STRING", "CTI_ACME__CONNECTION_STRING"),
+        ("CTI_ACMECONNECTIONSTRING", "CTI_ACME__CONNECTION_STRING"),
+        ("CTI_ZOOM_CONNECTION_STRING", "CTI_ZOOM__CONNECTION_STRING"),
+        ("CTI_BIG_PBX_CONNECTION_STRING", "CTI_BIG_PBX__CONNECTION_STRING"),
+    ],
+)
+def test_a_variable_that_is_like_a_key_is_refused(variable: str, meant: str) -> None:
+    settings = SystemSettings.load(environ={variable: SECRET})
+    with pytest.raises(SettingsError) as caught:
+        settings.check_unknown({"cti": CoreSettings, "acme": Settings}, others=["Zoom", "acme", "big-pbx"])
+    assert caught.value.problems == (f"the variable {variable}: not known; did you mean {meant}?",)
+
+
+def test_a_variable_with_a_double_underscore_is_ours_under_our_prefixes() -> None:
+    assert "the variable CTI_CTI__ZZZ: not known; known are" in unknown({}, {"CTI_CTI__ZZZ": "x", "CTI_ZZZ": "x"})[0]
+    assert "the variable CTI_ACME__ZZZ: not known" in unknown({}, {"CTI_ACME__ZZZ": "x"})[0]
 
 
 def test_a_longer_prefix_is_checked_by_its_own_class() -> None:

@@ -9,7 +9,8 @@ import ssl
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -437,6 +438,39 @@ async def test_cancelling_receive_loses_no_message() -> None:
                     while len(got) < count:
                         got.append(int(await websocket.receive()))
     assert got == list(range(count))
+
+
+@pytest.mark.parametrize("library", ["as it is", "with another queue"])
+@pytest.mark.parametrize("many", [True, False], ids=["receive_nowait, too", "receive alone"])
+async def test_whole_and_fragmented_messages_keep_their_order(library: str, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if library == "with another queue":
+        monkeypatch.setattr("cti_framework.transport._asyncio._arrived_of", lambda connection: (deque(), None))
+    texts = [f"message {number}" for number in range(300)]
+
+    def frames() -> Iterator[bytes]:
+        for number, text in enumerate(texts):
+            data = text.encode()
+            if number % 7:
+                yield Frame(Opcode.TEXT, data).serialize(mask=False, extensions=[])
+            else:
+                yield Frame(Opcode.TEXT, data[:3], fin=False).serialize(mask=False, extensions=[])
+                yield Frame(Opcode.PING, b"between").serialize(mask=False, extensions=[])
+                yield Frame(Opcode.CONT, data[3:]).serialize(mask=False, extensions=[])
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.send(b"".join(frames()))
+        await peer.until_gone()
+
+    got: list[str] = []
+    async with serving(script) as url, open_websocket(url) as websocket:
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while len(got) < len(texts):
+                data: bytes | None = await websocket.receive()
+                while data is not None:
+                    got.append(data.decode())
+                    data = websocket.receive_nowait() if many and len(got) < len(texts) else None
+    assert got == texts
 
 
 async def test_a_peer_that_does_not_read_fails_the_send() -> None:
