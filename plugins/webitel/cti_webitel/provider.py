@@ -223,7 +223,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         if self.context.wants_raw:
             self._report(Raw(at=self.context.clock.now(), raw=told))
         if self.context.trace is not None and isinstance(told, dict):
-            self.context.trace("from_pbx", *_in_words(told))
+            self.context.trace("from_pbx", *_in_words(told, self._webitel.func_of(told.get("exec-uuid"))))
 
     def _on_command(self, func: str, args: Mapping[str, Any]) -> None:
         if self.context.trace is not None:
@@ -539,7 +539,7 @@ class WebitelCtiProvider(BaseCtiProvider):
                 )
 
 
-def _in_words(frame: dict[str, Any]) -> tuple[str, str]:
+def _in_words(frame: dict[str, Any], func: str | None) -> tuple[str, str]:
     """Name a frame for whoever watches, and say what it is about. What is long, or may be secret, is left out."""
     event = frame.get("Event-Name")
     if event is not None:
@@ -548,4 +548,5 @@ def _in_words(frame: dict[str, Any]) -> tuple[str, str]:
     response = frame.get("exec-response")
     # The switch's own answers only: what else is a text there is a dump, or a token.
     told = isinstance(response, str) and response.startswith(("+OK", "-ERR", "-USAGE"))
-    return f"reply {frame.get('exec-complete')}", response.strip() if told and isinstance(response, str) else ""
+    said = response.strip() if told and isinstance(response, str) else str(frame.get("exec-complete"))
+    return f"reply to {func or 'nobody'}", said

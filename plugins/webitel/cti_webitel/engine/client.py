@@ -231,6 +231,18 @@ class Webitel:
         """The own legs of each open call, by its identifier: one a device that rings; one that was picked up comes first."""
         return self._protocol.sight().calls
 
+    def func_of(self, exec_uuid: object) -> str | None:
+        """Tell which command waits for an answer, for whoever watches frames.
+
+        Args:
+            exec_uuid: The command's identifier.
+
+        Returns:
+            The command's name, or ``None`` if none of that identifier waits.
+        """
+        request = self._protocol.pending.get(exec_uuid) if isinstance(exec_uuid, str) else None
+        return None if request is None else request.func
+
     @property
     def counts(self) -> Counts:
         """What was received and meant nothing, since this object was made."""
