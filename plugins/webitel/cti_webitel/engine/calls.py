@@ -536,6 +536,9 @@ class CallTable:
         self, leg: Leg | None, handler: _Handler | None, frame: dict[str, Any], now: float
     ) -> Sequence[CallCallback]:
         uuid = frame.get(UNIQUE_ID)
+        if leg is None and frame.get(CHANNEL_STATE) == "CS_INIT" and frame.get(EVENT_NAME) == "CHANNEL_STATE":
+            # A leg's first state is told before CHANNEL_CREATE (facts: webitel-protocol 7.6).
+            return _NOTHING
         if leg is None and uuid in self._ended_legs:
             if frame.get(EVENT_NAME) not in _AFTER_THE_END:
                 self.counts.late_frames += 1
@@ -565,9 +568,7 @@ class CallTable:
             if event in _LAST_EVENTS:
                 # A description of the leg that was made just before must not begin it again.
                 self._ended_legs.add(uuid)
-            # A leg's first state is told before CHANNEL_CREATE (facts: webitel-protocol 7.6).
-            if frame.get(CHANNEL_STATE) != "CS_INIT":
-                self.counts.unknown_frames += 1
+            self.counts.unknown_frames += 1
             return _NOTHING
         if call is None:
             return self._adopt(uuid, frame, event, handler, now)
@@ -652,12 +653,14 @@ class CallTable:
 
     def _texts_of(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Leave out what is of the wrong type; what names a leg or a call must be a text."""
-        texts = {
+        kinds = list(map(type, frame.values()))
+        numbers = len(kinds) - kinds.count(str)
+        if not numbers if BILL_SECONDS not in frame else numbers == 1 and type(frame[BILL_SECONDS]) is int:
+            return frame
+        self.counts.malformed_frames += 1
+        return {
             key: value for key, value in frame.items() if (type(value) is int if key == BILL_SECONDS else isinstance(value, str))
         }
-        if len(texts) != len(frame):
-            self.counts.malformed_frames += 1
-        return texts
 
     # The tables.
 
