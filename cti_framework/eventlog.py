@@ -52,11 +52,15 @@ class EventLog:
             # An idle session has few events: the ring grows until it is full.
             ring.extend(events)
         else:
-            for place, event in enumerate(events, start=seq):
-                if place < capacity:
-                    ring.append(event)
-                else:
-                    ring[place % capacity] = event
+            place = seq % capacity
+            if seq >= capacity and place + len(events) <= capacity:
+                ring[place : place + len(events)] = events
+            else:
+                for number, event in enumerate(events, start=seq):
+                    if number < capacity:
+                        ring.append(event)
+                    else:
+                        ring[number % capacity] = event
         if self._waiting:
             self._wake()
 

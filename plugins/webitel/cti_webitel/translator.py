@@ -197,10 +197,11 @@ class Translator:
     def _remember(self, call: WebitelCall) -> _Shown:
         shown = self._shown.get(call.uuid)
         if shown is None:
-            own, other = parties_of(call)
-            parent_id, settled = call.attended_transfer_call_uuid, _is_settled(call)
-            shown = _Shown(own, other, direction_of(call), parent_id, _data_of(call), _heard_of(call), settled)
-            self._shown[call.uuid] = shown
+            direction = direction_of(call)
+            own, other = _sides(call, direction)
+            settled = direction is CallDirection.OUT or WEBITEL_CALL in call.headers
+            parent_id = call.attended_transfer_call_uuid
+            shown = self._shown[call.uuid] = _Shown(own, other, direction, parent_id, _data_of(call), _heard_of(call), settled)
         return shown
 
     def _at(self, microseconds: int | None, *, just_now: bool = True) -> datetime:
@@ -213,9 +214,10 @@ class Translator:
         call = callback.call
         shown = self._remember(call)
         at = self._at(call.created_microseconds, just_now=not callback.adopted)
+        attributes = NO_ATTRIBUTES if shown.data == _NO_DATA else attributes_of(call)
         begun: Report
         if shown.direction is CallDirection.IN:
-            begun = _offered(at=at, call_id=call.uuid, own=shown.own, other=shown.other, attributes=attributes_of(call))
+            begun = _offered(at=at, call_id=call.uuid, own=shown.own, other=shown.other, attributes=attributes)
         else:
             begun = _originated(
                 at=at,
@@ -223,7 +225,7 @@ class Translator:
                 own=shown.own,
                 other=shown.other,
                 parent_id=shown.parent_id,
-                attributes=attributes_of(call),
+                attributes=attributes,
             )
         return (begun, *self._missed(callback, shown)) if callback.adopted else (begun,)
 
@@ -271,12 +273,14 @@ class Translator:
         if heard == shown.heard:
             return None
         shown.heard = heard
-        own, other = parties_of(call)
+        goes = direction_of(call)
+        own, other = _sides(call, goes)
         data, parent_id = _data_of(call), call.attended_transfer_call_uuid
         direction = None
-        if not shown.is_settled and _is_settled(call):
+        # A call that became known by a frame without variables looks like an incoming one while the own phone rings for it.
+        if not shown.is_settled and (goes is CallDirection.OUT or WEBITEL_CALL in call.headers):
             shown.is_settled = True
-            direction = direction_of(call) if direction_of(call) is not shown.direction else None
+            direction = goes if goes is not shown.direction else None
         same_parties = own == shown.own and other == shown.other
         if same_parties and data == shown.data and parent_id == shown.parent_id and direction is None:
             return None
@@ -365,11 +369,6 @@ def direction_of(call: WebitelCall) -> CallDirection:
     return CallDirection.IN if call.direction is WebitelDirection.INBOUND else CallDirection.OUT
 
 
-def _is_settled(call: WebitelCall) -> bool:
-    # A call that became known by a frame without variables looks like an incoming one while the own phone rings for it.
-    return direction_of(call) is CallDirection.OUT or WEBITEL_CALL in call.headers
-
-
 def _data_of(call: WebitelCall) -> tuple[str | None, ...]:
     return call.data, call.cc_queue, call.dlr_session_id
 
@@ -388,10 +387,14 @@ def parties_of(call: WebitelCall) -> tuple[Party, Party]:
     Returns:
         The operator's, and the other.
     """
+    return _sides(call, direction_of(call))
+
+
+def _sides(call: WebitelCall, direction: CallDirection) -> tuple[Party, Party]:
     callee_number, callee_name, caller_number, caller_name = call.parties
     caller = _party(caller_number, caller_name)
     callee = _party(callee_number, callee_name)
-    return (callee, caller) if call.direction is WebitelDirection.INBOUND else (caller, callee)
+    return (callee, caller) if direction is CallDirection.IN else (caller, callee)
 
 
 def _party(number: str | None, name: str | None) -> Party:

@@ -170,8 +170,8 @@ class WebitelCall:
     def parties(self) -> tuple[str | None, str | None, str | None, str | None]:
         """Callee's number and name, caller's number and name: all at once, for who needs them all."""
         get = self._text
-        outgoing = self._is_outgoing
-        if self._shows_caller_as_callee:
+        outgoing = self.direction is not WebitelDirection.INBOUND
+        if self._is_swapped() is not outgoing:
             callee, callee_name, caller, caller_name = get(CALLER_NUMBER), get(CALLER_NAME), get(CALLEE_NUMBER), get(CALLEE_NAME)
         else:
             callee, callee_name, caller, caller_name = get(CALLEE_NUMBER), get(CALLEE_NAME), get(CALLER_NUMBER), get(CALLER_NAME)
@@ -288,20 +288,13 @@ class WebitelCall:
         value = self.headers.get(key)
         return value if isinstance(value, str) else None
 
-    @property
-    def _is_outgoing(self) -> bool:
-        return self.direction is not WebitelDirection.INBOUND
-
-    @property
-    def _shows_caller_as_callee(self) -> bool:
+    def _is_swapped(self) -> bool:
         """The switch writes both parties from its own side, and swaps them once the dialplan has the leg."""
         headers = self.headers
         switch_direction = headers.get(CALL_DIRECTION)
         if switch_direction == "inbound":
-            swapped = headers.get(CHANNEL_CALL_UUID) == self.channel_uuid
-        else:
-            swapped = switch_direction == "outbound" and headers.get(HIT_DIALPLAN) == "true"
-        return swapped is not self._is_outgoing
+            return headers.get(CHANNEL_CALL_UUID) == self.channel_uuid
+        return switch_direction == "outbound" and headers.get(HIT_DIALPLAN) == "true"
 
     def _without_leg(self, number: str | None) -> str | None:
         # A number that is a leg's identifier stands for the operator himself.
