@@ -17,7 +17,7 @@ import attrs
 from tests.benchmarks.stream import FRAMES_A_CALL
 
 CALLS = 400
-ROUNDS = 3
+ROUNDS = 6
 TONES = 1000
 TONES_PER_SECOND = 500.0
 SESSIONS = 150

@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from websockets import ConnectionClosed
 from websockets.asyncio.server import ServerConnection, serve
 
 CAPTURE = Path(__file__).parents[1] / "captures" / "webitel" / "03-out-call.frames.jsonl"
@@ -73,17 +74,22 @@ class Engine:
 
     async def serve(self, connection: ServerConnection) -> None:
         """Serve one client. `go` as the path starts the stream with the first message, for clients that do not log in."""
-        bare = connection.request is not None and connection.request.path == "/bare"
+        path = connection.request.path if connection.request is not None else ""
+        started = False
         async for message in connection:
-            if bare:
+            if path == "/bare":
                 if message == "go":
                     await self.send_stream(connection)
                 continue
             request = json.loads(message)
-            await connection.send(json.dumps(self.reply(request), separators=(",", ":")))
-            # show_channel is the last thing that a session asks while it connects.
-            if request["exec-func"] == "show_channel":
-                path = connection.request.path if connection.request is not None else ""
+            try:
+                await connection.send(json.dumps(self.reply(request), separators=(",", ":")))
+            except ConnectionClosed:
+                # The client had what it wanted.
+                return
+            # show_channel is the last thing that a session asks while it connects; it may look a second time later.
+            if request["exec-func"] == "show_channel" and not started:
+                started = True
                 if path == "/stream":
                     await self.send_stream(connection)
                 elif path == "/tones":
