@@ -7,6 +7,7 @@ the writer or the other readers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -35,7 +36,8 @@ class EventLog:
         self.last_seq = 0
         self._resync = resync
         self._capacity = capacity
-        self._ring: list[Event] = []
+        # The latest is at the right end: a reader that keeps up finds its next event near it.
+        self._ring: deque[Event] = deque(maxlen=capacity)
         self._waiting: list[anyio.Event] = []
         self._closed = False
 
@@ -45,22 +47,8 @@ class EventLog:
         Args:
             events: The events, in order.
         """
-        ring, capacity = self._ring, self._capacity
-        seq = self.last_seq
-        self.last_seq = seq + len(events)
-        if self.last_seq <= capacity:
-            # An idle session has few events: the ring grows until it is full.
-            ring.extend(events)
-        else:
-            place = seq % capacity
-            if seq >= capacity and place + len(events) <= capacity:
-                ring[place : place + len(events)] = events
-            else:
-                for number, event in enumerate(events, start=seq):
-                    if number < capacity:
-                        ring.append(event)
-                    else:
-                        ring[number % capacity] = event
+        self._ring.extend(events)
+        self.last_seq += len(events)
         if self._waiting:
             self._wake()
 
@@ -97,7 +85,7 @@ class EventLog:
             return None
         if seq + self._capacity < self.last_seq:
             return self._resync(self.last_seq - seq)
-        return self._ring[seq % self._capacity]
+        return self._ring[seq - self.last_seq]
 
     async def _wait(self) -> bool:
         """Wait until something is added.
@@ -143,7 +131,7 @@ class Subscription:
         # The usual case without a call: a reader that has not fallen behind and has something to read.
         if seq is not None and seq < log.last_seq <= seq + log._capacity:
             self._seq = seq + 1
-            return log._ring[seq % log._capacity]
+            return log._ring[seq - log.last_seq]
         while True:
             event = self.next_nowait()
             if event is not None:

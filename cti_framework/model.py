@@ -348,19 +348,28 @@ class CtiModel:
 
     # ------------------------------------------------------------------ what the provider and the core say
 
-    def _report(self, report: Report) -> None:
-        if not self._keeper.is_live:
-            # A leftover of a connection that is over would make the session look alive.
-            self._line.refusals["not_connected"] += 1
-            self._on_refused(Refusal("not_connected", report))
-        elif type(report) is Started:
-            self._publish(self._line.apply(self._within_capabilities(report)))
-            if self._line.provider_state is ProviderState.IN_SERVICE:
-                self._keeper.started()
-        else:
-            events = self._line.apply(report)
-            if events:
+    def _report(self, *reports: Report) -> None:
+        keeper, line = self._keeper, self._line
+        events: list[Event] = []
+        for report in reports:
+            if not keeper.is_live:
+                # A leftover of a connection that is over would make the session look alive.
+                line.refusals["not_connected"] += 1
+                self._on_refused(Refusal("not_connected", report))
+            elif type(report) is Started:
+                events += line.apply(self._within_capabilities(report))
                 self._publish(events)
+                events = []
+                if line.provider_state is ProviderState.IN_SERVICE:
+                    keeper.started()
+            else:
+                events += line.apply(report)
+                if self._hooks.has_listeners:
+                    # Who is told sees the calls as the event leaves them.
+                    self._publish(events)
+                    events = []
+        if events:
+            self._publish(events)
 
     def _within_capabilities(self, report: Started) -> Started:
         most = self._capabilities

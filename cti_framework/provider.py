@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol
 
 import attrs
 import structlog
@@ -35,6 +35,7 @@ __all__ = [
     "EmptySettings",
     "ProviderContext",
     "ReplayLine",
+    "Reporter",
     "Simulation",
 ]
 
@@ -80,6 +81,17 @@ class EmptySettings:
     """The settings of a provider that has none."""
 
 
+class Reporter(Protocol):
+    """Takes reports: `ProviderContext.report`."""
+
+    def __call__(self, *reports: Report) -> None:
+        """Say what the PBX made known.
+
+        Args:
+            reports: In order.
+        """
+
+
 class ProviderContext:
     """What a provider is given: all it needs of the core, and nothing else.
 
@@ -103,9 +115,9 @@ class ProviderContext:
         wants_raw: As given: ``raw`` in reports is passed on only then.
         trace: As given. A provider that can calls it with ``"to_pbx"`` or ``"from_pbx"``, the message's name and a detail in
             words, free of secrets.
-        report: Says what the PBX made known: ``report(Held(at=..., call_id=...))``. Synchronous; the events that follow are
-            told before it returns. Call it from one task only, the one that reads the connection, so that their order is
-            the PBX's.
+        report: Says what the PBX made known: ``report(Held(at=..., call_id=...))``, or several reports that came together,
+            in order. Synchronous; the events that follow are told before it returns. Call it from one task only, the one
+            that reads the connection, so that their order is the PBX's.
     """
 
     __slots__ = ("_find_call", "clock", "log", "report", "settings", "trace", "user", "user_settings", "wants_raw")
@@ -117,7 +129,7 @@ class ProviderContext:
         settings: Any,
         user_settings: Any,
         clock: SessionClock,
-        report: Callable[[Report], None],
+        report: Reporter,
         find_call: Callable[[str], Call | None],
         log: structlog.typing.FilteringBoundLogger | Any = None,
         wants_raw: bool = False,

@@ -260,13 +260,15 @@ def _watched_class(provider_class: type[BaseCtiProvider], trace: Trace) -> type[
     def __init__(self: BaseCtiProvider, context: ProviderContext) -> None:
         report = context.report
 
-        def watched_report(made: Report) -> None:
-            call_id = None
-            if isinstance(made, CallReport):
-                call_id = made.call_id
-                legs.reported(made)
-            trace.step(name, LINE, type(made).__name__, report_in_words(made), call=call_id)
-            report(made)
+        def watched_report(*reports: Report) -> None:
+            # One by one: what follows from each is shown under it.
+            for made in reports:
+                call_id = None
+                if isinstance(made, CallReport):
+                    call_id = made.call_id
+                    legs.reported(made)
+                trace.step(name, LINE, type(made).__name__, report_in_words(made), call=call_id)
+                report(made)
 
         def watched_message(direction: str, message: str, detail: str = "") -> None:
             source, target = (name, PBX) if direction == "to_pbx" else (PBX, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,29 +40,36 @@ class AsyncioWebSocket(WebSocket):
         self._closing = False
 
     async def receive(self) -> bytes:
-        # Before the message is taken, so that a cancellation here loses none.
+        await self._let_others_run()
+        self._received += 1
+        return await self._recv()
+
+    async def receive_many(self) -> Sequence[bytes | bytearray]:
+        await self._let_others_run()
+        queued = self._queued
+        batch: list[bytes | bytearray] = []
+        if not queued or not queued[0].fin:
+            batch.append(await self._recv())
+        room = YIELD_EVERY_MESSAGES - self._received
+        while queued and len(batch) < room and queued[0].fin:
+            batch.append(queued.popleft().data)
+        self._received += len(batch)
+        if self._assembler is not None and self._assembler.paused:
+            self._assembler.maybe_resume()
+        return batch
+
+    async def _let_others_run(self) -> None:
+        # Before a message is taken, so that a cancellation here loses none.
         if self._received >= YIELD_EVERY_MESSAGES:
             self._received = 0
             await asyncio.sleep(0)
-        data = self.receive_nowait()
-        if data is not None:
-            return data
-        self._received += 1
+
+    async def _recv(self) -> bytes:
         try:
             return await self._connection.recv(False)
         except ConnectionClosed as error:
             failure = closed_failure(error, self._options)
         raise failure
-
-    def receive_nowait(self) -> bytes | None:
-        queued = self._queued
-        if self._received >= YIELD_EVERY_MESSAGES or not queued or not queued[0].fin:
-            return None
-        self._received += 1
-        data = queued.popleft().data
-        if self._assembler.paused:
-            self._assembler.maybe_resume()
-        return data if type(data) is bytes else bytes(data)
 
     async def send(self, message: str | bytes) -> None:
         failure: ConnectionFailedError | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 __all__ = ["DEFAULT_MAX_SIZE_BYTES", "WebSocket", "safe_url"]
@@ -34,14 +35,19 @@ class WebSocket(ABC):
             ProtocolError: The peer sent what WebSocket does not allow, or a message above the size limit.
         """
 
-    def receive_nowait(self) -> bytes | None:
-        """Take a message that has arrived already, for readers that have many to read.
+    async def receive_many(self) -> Sequence[bytes | bytearray]:
+        """Wait for the next message and take with it those that have arrived already, a few dozen at most.
+
+        For readers that have many to read. Cancelling it loses no message, and it suspends as ``receive`` does.
 
         Returns:
-            The payload, as ``receive`` gives it. ``None``: there is none, it cannot be told without waiting, or it is time to let
-            other tasks run; ``receive`` does right then.
+            The payloads in order, at least one; each is the reader's own.
+
+        Raises:
+            NetworkError: As ``receive``.
+            ProtocolError: As ``receive``.
         """
-        return None
+        return (await self.receive(),)
 
     @abstractmethod
     async def send(self, message: str | bytes) -> None:

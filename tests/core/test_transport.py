@@ -441,7 +441,7 @@ async def test_cancelling_receive_loses_no_message() -> None:
 
 
 @pytest.mark.parametrize("library", ["as it is", "with another queue"])
-@pytest.mark.parametrize("many", [True, False], ids=["receive_nowait, too", "receive alone"])
+@pytest.mark.parametrize("many", [True, False], ids=["receive_many", "receive"])
 async def test_whole_and_fragmented_messages_keep_their_order(library: str, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if library == "with another queue":
         monkeypatch.setattr("cti_framework.transport._asyncio._arrived_of", lambda connection: (deque(), None))
@@ -466,10 +466,9 @@ async def test_whole_and_fragmented_messages_keep_their_order(library: str, many
     async with serving(script) as url, open_websocket(url) as websocket:
         with anyio.fail_after(PATIENCE_SECONDS):
             while len(got) < len(texts):
-                data: bytes | None = await websocket.receive()
-                while data is not None:
-                    got.append(data.decode())
-                    data = websocket.receive_nowait() if many and len(got) < len(texts) else None
+                batch = await websocket.receive_many() if many else [await websocket.receive()]
+                assert batch
+                got += [data.decode() for data in batch]
     assert got == texts
 
 

@@ -50,9 +50,10 @@ class Bench:
             )
         )
 
-    def report(self, report: Report) -> None:
-        self.reports.append(report)
-        self.line.apply(report)
+    def report(self, *reports: Report) -> None:
+        for report in reports:
+            self.reports.append(report)
+            self.line.apply(report)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

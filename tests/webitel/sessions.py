@@ -149,9 +149,10 @@ class Bench:
             )
         )
 
-    def _report(self, report: Report) -> None:
-        self.reports.append(report)
-        self.line.apply(report)
+    def _report(self, *reports: Report) -> None:
+        for report in reports:
+            self.reports.append(report)
+            self.line.apply(report)
         came, self._came = self._came, anyio.Event()
         came.set()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -153,8 +153,8 @@ class Told:
         self.callbacks: list[Callback] = []
         self.changed = anyio.Event()
 
-    def __call__(self, callback: Callback) -> None:
-        self.callbacks.append(callback)
+    def __call__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks += callbacks
         self.changed.set()
 
     @property
@@ -168,14 +168,16 @@ class Told:
                 await self.changed.wait()
 
 
-def made(engine: Engine, told: Callable[[Callback], object] | None = None, **options: Any) -> Webitel:
+def made(engine: Engine, told: Callable[[Sequence[Callback]], object] | None = None, **options: Any) -> Webitel:
     if "key" not in options:
         options.setdefault("secret", Secret("hunter2"))
-    return Webitel(URL, ACCOUNT, on_callback=told or Told(), open_socket=engine.open, **options)
+    return Webitel(URL, ACCOUNT, on_callbacks=told or Told(), open_socket=engine.open, **options)
 
 
 @asynccontextmanager
-async def session(engine: Engine, told: Callable[[Callback], object] | None = None, **options: Any) -> AsyncIterator[Webitel]:
+async def session(
+    engine: Engine, told: Callable[[Sequence[Callback]], object] | None = None, **options: Any
+) -> AsyncIterator[Webitel]:
     webitel = made(engine, told, **options)
     async with anyio.create_task_group() as group:
         with anyio.fail_after(PATIENCE_SECONDS):
@@ -240,13 +242,13 @@ async def test_logging_in_by_key_and_token() -> None:
 )
 def test_credentials_are_one_of_two_kinds(credentials: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either secret"):
-        Webitel(URL, ACCOUNT, on_callback=Told(), **credentials)
+        Webitel(URL, ACCOUNT, on_callbacks=Told(), **credentials)
 
 
 def test_the_account_is_checked_before_anything_is_opened() -> None:
     for account in ("", "100@demo local", "100@demo.local,x=y", '100"@demo.local'):
         with pytest.raises(InvalidArgumentError):
-            Webitel(URL, account, secret=Secret("s"), on_callback=Told())
+            Webitel(URL, account, secret=Secret("s"), on_callbacks=Told())
 
 
 def test_the_time_for_auth_is_below_the_engines() -> None:
@@ -759,10 +761,10 @@ async def test_nobody_there_and_a_server_that_is_none() -> None:
             group.start_soon(listener.serve, handler)
             url = f"ws://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
             webitel = Webitel(
-                url, ACCOUNT, secret=Secret("hunter2"), on_callback=Told(), timeouts=WebitelTimeouts(open_seconds=0.2)
+                url, ACCOUNT, secret=Secret("hunter2"), on_callbacks=Told(), timeouts=WebitelTimeouts(open_seconds=0.2)
             )
             error = await run_error(webitel)
             assert isinstance(error, NetworkError)
             assert text in str(error)
             group.cancel_scope.cancel()
-    assert "refuses" in str(await run_error(Webitel(url, ACCOUNT, secret=Secret("hunter2"), on_callback=Told())))
+    assert "refuses" in str(await run_error(Webitel(url, ACCOUNT, secret=Secret("hunter2"), on_callbacks=Told())))

@@ -30,7 +30,7 @@ from cti_framework.errors import (
     NotConnectedError,
     SettingsError,
 )
-from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, ReplayLine, Simulation
+from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, ReplayLine, Reporter, Simulation
 from cti_framework.reports import CallSnapshot, Raw, Report, Snapshot, Started, Trouble
 from cti_webitel.engine.arguments import check_account, check_destination, check_digits
 from cti_webitel.engine.callbacks import NO_PAYLOAD, Callback, CallCallback, OnNewCall, WebitelCall
@@ -135,7 +135,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             secret=user.password if user.key is None else None,
             key=user.key,
             token=user.token if user.key is not None else None,
-            on_callback=self._on_callback,
+            on_callbacks=self._on_callbacks,
             on_frame=self._on_frame if context.wants_raw or context.trace is not None else None,
             on_command=None if context.trace is None else self._on_command,
             auto_answer_param=settings.auto_answer_param,
@@ -153,7 +153,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         self._asked: list[_AskedCall] = []
         # Started is the first report of a connection; the engine tells of calls and accounts before it is ready.
         self._early: list[Report] = []
-        self._report: Callable[[Report], object] = self._early.append
+        self._report: Reporter = self._say_later
 
     # ------------------------------------------------------------------ what the engine says
 
@@ -169,7 +169,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         self.context.clock.forget()
         self._logged_in = anyio.Event()
         self._early.clear()
-        self._report = self._early.append
+        self._report = self._say_later
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -192,11 +192,21 @@ class WebitelCtiProvider(BaseCtiProvider):
         if failure is not None:
             raise failure
 
-    def _on_callback(self, callback: Callback) -> None:
-        for report in self._translator.translate(callback):
-            self._report(report)
-        if self._asked and type(callback) is OnNewCall:
-            self._match_asked(callback.call)
+    def _on_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        translate = self._translator.translate
+        reports: list[Report] = []
+        for callback in callbacks:
+            reports += translate(callback)
+            if self._asked and type(callback) is OnNewCall:
+                # Who asked for it is given the call as it is shown from now on.
+                self._report(*reports)
+                reports.clear()
+                self._match_asked(callback.call)
+        if reports:
+            self._report(*reports)
+
+    def _say_later(self, *reports: Report) -> None:
+        self._early += reports
 
     def _started(self) -> None:
         own = self._webitel.own_user
@@ -210,8 +220,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             )
         )
         self._report = self.context.report
-        for report in self._early:
-            self.context.report(report)
+        self.context.report(*self._early)
         self._early.clear()
         self._logged_in.set()
 

@@ -124,7 +124,7 @@ class Webitel:
 
     ::
 
-        webitel = Webitel("wss://pbx.example/engine", "100@pbx.example", secret=Secret("…"), on_callback=print)
+        webitel = Webitel("wss://pbx.example/engine", "100@pbx.example", secret=Secret("…"), on_callbacks=print)
         async with anyio.create_task_group() as group:
             await group.start(webitel.run)
             leg = await webitel.call("0501234567")
@@ -135,7 +135,8 @@ class Webitel:
         secret: The account's password. Either this, or ``key`` and ``token``.
         key: The key of a token.
         token: The token that belongs to ``key``.
-        on_callback: Called by the reading task with each callback, in order. It must be quick and must not raise.
+        on_callbacks: Called by the reading task with the callbacks that came together, in order. It must be quick and must
+            not raise.
         on_frame: Called with each received frame before it is understood, for captures.
         on_command: Called with each command's name and arguments before it is sent; secrets are left out.
         auto_answer_param: What makes the operator's own device answer by itself, ``name=value`` (facts: webitel-protocol 3.2).
@@ -156,7 +157,7 @@ class Webitel:
         url: str,
         account: str,
         *,
-        on_callback: Callable[[Callback], object],
+        on_callbacks: Callable[[Sequence[Callback]], object],
         secret: Secret[str] | None = None,
         key: str | None = None,
         token: Secret[str] | None = None,
@@ -177,7 +178,7 @@ class Webitel:
         self._secret = secret
         self._key = key
         self._token = token
-        self._on_callback = on_callback
+        self._on_callbacks = on_callbacks
         self._on_frame = on_frame
         self._on_command = on_command
         self._auto_answer_param = None if auto_answer_param is None else check_parameter(auto_answer_param)
@@ -310,37 +311,40 @@ class Webitel:
         return failure
 
     async def _read(self, socket: WebSocket) -> None:
-        receive_nowait, on_frame = socket.receive_nowait, self._on_frame
-        understand, clock = self._protocol.receive, self._clock
+        protocol, clock, on_frame = self._protocol, self._clock, self._on_frame
         try:
             while True:
-                data: bytes | None = await socket.receive()
+                batch = await socket.receive_many()
                 now = clock()
-                while data is not None:
-                    if on_frame is not None:
-                        on_frame(data)
-                    outputs = understand(data, now)
-                    if outputs:
-                        self._deliver(outputs)
-                    data = receive_nowait()
-                deadline = self._protocol.next_deadline
+                if on_frame is None:
+                    self._deliver(protocol.receive_many(batch, now))
+                else:
+                    for data in batch:
+                        on_frame(bytes(data))
+                        self._deliver(protocol.receive(data, now))
+                deadline = protocol.next_deadline
                 if deadline is not None and deadline < self._wakes_at:
                     self._woken.set()
         except ConnectionFailedError as failure:
             self._break(failure)
 
     def _deliver(self, outputs: Sequence[Output]) -> None:
+        callbacks = [output for output in outputs if isinstance(output, Callback)]
+        if len(callbacks) != len(outputs):
+            self._settle(outputs)
+        if callbacks:
+            self._on_callbacks(callbacks)
+
+    def _settle(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
-            if isinstance(output, Callback):
-                self._on_callback(output)
-            elif isinstance(output, Reply):
+            if isinstance(output, Reply):
                 waiter = self._waiting.pop(output.exec_uuid, None)
                 if waiter is not None:
                     waiter.settle(output, None)
                 if output.func == "ping":
                     # The next one is due an interval after the last: whoever keeps the time has to know that it came.
                     self._woken.set()
-            else:
+            elif isinstance(output, BadFrame):
                 self._refuse(output)
 
     def _refuse(self, frame: BadFrame) -> None:
@@ -655,7 +659,7 @@ class Webitel:
 
         Returns:
             One leg for each own call that there is, and the callbacks that the beginning of those not known would have
-            raised: they were not handed to ``on_callback``.
+            raised: they were not handed to ``on_callbacks``.
 
         Raises:
             CommandError: As `execute`.
