@@ -6,11 +6,13 @@ handed to the provider under a time-out, and ends in a value or in an error that
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -40,7 +42,7 @@ from cti_framework.eventlog import EventLog, Subscription
 from cti_framework.events import Cursor, Event, ProviderState, ProviderStateChanged
 from cti_framework.hooks import Hooks
 from cti_framework.line import Line, Refusal
-from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext
+from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, FetchProgress, ProviderContext
 from cti_framework.reports import Report, Started
 
 __all__ = ["CommandTimeouts", "CtiModel"]
@@ -59,7 +61,7 @@ class CommandTimeouts:
     Attributes:
         command_seconds: For a verb that acts on a call, or on the agent.
         make_call_seconds: For one that begins a call: until the PBX shows it.
-        query_seconds: For one that only asks.
+        query_seconds: For one that only asks; for one that fetches a file, for each silence.
     """
 
     command_seconds: float = 15.0
@@ -719,6 +721,46 @@ class CtiModel:
         self._check_agent("query_recordings", AgentFeature.CALL_RECORDS)
         self._check_text("query_recordings", "call_id", call_id)
         return await self._command("query_recordings", self._timeouts.query_seconds, self._provider.query_recordings, call_id)
+
+    async def fetch_recording(
+        self, link: str, directory: Path, *, progress: Callable[[FetchProgress], object] | None = None
+    ) -> Path:
+        """Save a recording as a file. It may take as long as it takes, but not fall silent for longer than a query may last.
+
+        Args:
+            link: As ``query_recordings`` gave it. It may hold secrets: show and log it by ``safe_url`` of ``transport``.
+            directory: Where to; it is there already.
+            progress: Told whenever bytes came in. It must not raise.
+
+        Returns:
+            The complete file.
+
+        Raises:
+            CommandError: As for every verb; a provider's own errors say more. Trying again is always safe, and goes on where
+                the last attempt ended if the provider can.
+        """
+        self._check_agent("fetch_recording", AgentFeature.CALL_RECORDS)
+        given: object = link
+        if not isinstance(given, str) or not given.strip():
+            # Whatever it is instead, it may hold what the link holds: it is not shown.
+            raise InvalidArgumentError("fetch_recording: link must be a text that is not empty.", command="fetch_recording")
+        seconds = self._timeouts.query_seconds
+
+        async def fetch() -> Path:
+            with anyio.move_on_after(seconds) as patience:
+
+                def told(state: FetchProgress) -> None:
+                    patience.deadline = anyio.current_time() + seconds
+                    if progress is not None:
+                        progress(state)
+
+                return await self._provider.fetch_recording(link, Path(directory), progress=told)
+            raise CommandUnconfirmedError(
+                f"fetch_recording: nothing came from provider {self.provider_name!r} within {seconds:g} s.",
+                remedy="Try again: what has come so far may be kept.",
+            )
+
+        return await self._command("fetch_recording", math.inf, fetch)
 
     # ------------------------------------------------------------------ what every verb goes through
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol
 
 import attrs
@@ -33,6 +34,7 @@ __all__ = [
     "Capabilities",
     "CtiUser",
     "EmptySettings",
+    "FetchProgress",
     "ProviderContext",
     "ReplayLine",
     "Reporter",
@@ -79,6 +81,19 @@ class CtiUser:
 @attrs.frozen
 class EmptySettings:
     """The settings of a provider that has none."""
+
+
+@attrs.frozen
+class FetchProgress:
+    """How far the fetching of a file has come.
+
+    Attributes:
+        received_bytes: What is here; it becomes less where a peer makes us begin anew.
+        total_bytes: What there is to fetch; ``None``: the peer does not say.
+    """
+
+    received_bytes: int
+    total_bytes: int | None = None
 
 
 class Reporter(Protocol):
@@ -424,6 +439,23 @@ class BaseCtiProvider(ABC):
             Where they can be fetched; empty if there are none.
         """
         self._not_supported("query_recordings")
+
+    async def fetch_recording(
+        self, link: str, directory: Path, *, progress: Callable[[FetchProgress], object] | None = None
+    ) -> Path:
+        """Save a recording as a file. ``AgentFeature.CALL_RECORDS``.
+
+        A recording can be large and take minutes: the core puts its time-out on each silence, not on the whole.
+
+        Args:
+            link: As ``query_recordings`` gave it. It may hold secrets: it is in no log, no error and no file's name.
+            directory: Where to; it is there already.
+            progress: Told whenever bytes came in, and when another attempt begins.
+
+        Returns:
+            The complete file. What cannot be completed is under no name that a recording has.
+        """
+        self._not_supported("fetch_recording")
 
     async def start_recording(self, call: Call) -> None:
         """Record a call. ``CallFeature.RECORDING``.

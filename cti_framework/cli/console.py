@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +24,7 @@ Column = tuple[str, str, int]
 _GAP: Final = "  "
 _NARROWEST: Final = 20
 _ENDLESS: Final = 10_000
+_BAR_WIDTH: Final = 16
 _IN_ASCII: Final = str.maketrans({"→": ">", "…": "...", "─": "-"})
 
 
@@ -125,6 +128,30 @@ class Output:
             self._print(self._err, Text(f"  - {self._drawable(problem)}"))
         if error.remedy:
             self._print(self._err, Text.assemble(("     ", ""), (self._drawable(error.remedy), "cyan")))
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Show on the standard error how far a transfer has come, for as long as the block lasts; on a terminal only.
+
+        Args:
+            what: What is transferred.
+
+        Yields:
+            What is told how many bytes are there, and of how many; ``None``: nobody knows.
+        """
+        if self.as_json or not self._err.is_terminal:
+            yield lambda received_bytes, total_bytes: None
+            return
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=_BAR_WIDTH),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._err, transient=True) as bar:
+            task = bar.add_task(self._drawable(what), total=None)
+            yield lambda received_bytes, total_bytes: bar.update(task, completed=received_bytes, total=total_bytes)
 
     @property
     def width(self) -> int | None:

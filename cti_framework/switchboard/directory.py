@@ -68,6 +68,39 @@ class Directory:
             raise SwitchError("-ERR user not found!")
         return account
 
+    def remove(self, presence: str) -> Account:
+        """Forget an account, without an event.
+
+        Args:
+            presence: Which.
+
+        Returns:
+            It, as it was.
+
+        Raises:
+            SwitchError: There is none.
+        """
+        account = self.get(presence)
+        del self._accounts[presence]
+        return account
+
+    def amend(self, presence: str, **changes: Any) -> Account:
+        """Replace fields of an account without an event: those that nobody is told of.
+
+        Args:
+            presence: Which.
+            **changes: As :class:`Account` names them.
+
+        Returns:
+            The account as it is now.
+
+        Raises:
+            SwitchError: There is none.
+        """
+        account = attrs.evolve(self.get(presence), **changes)
+        self._accounts[presence] = account
+        return account
+
     def change(self, presence: str, **changes: Any) -> Account:
         """Replace fields of an account and say so, even where nothing is different: the switch does not compare.
 
@@ -81,8 +114,7 @@ class Directory:
         Raises:
             SwitchError: There is none.
         """
-        account = attrs.evolve(self.get(presence), **changes)
         with self._delivery.operation():
-            self._accounts[presence] = account
+            account = self.amend(presence, **changes)
             self._delivery.publish(SwitchEvent(name=SwitchEventName.ACCOUNT_STATUS, at=self._clock.now, account=account))
         return account

@@ -50,7 +50,10 @@ class SwitchEventName(StrEnum):
     CHANNEL_HANGUP = "CHANNEL_HANGUP"
     CHANNEL_HANGUP_COMPLETE = "CHANNEL_HANGUP_COMPLETE"
     CHANNEL_DESTROY = "CHANNEL_DESTROY"
+    CHANNEL_UUID = "CHANNEL_UUID"
     DTMF = "DTMF"
+    RECORD_START = "RECORD_START"
+    RECORD_STOP = "RECORD_STOP"
     ACCOUNT_STATUS = "ACCOUNT_STATUS"
     """An account became busy or free, or its status, registration or agent status was set."""
 
@@ -69,6 +72,7 @@ class SwitchEvent:
         bridge_a: ``CHANNEL_BRIDGE`` and ``CHANNEL_UNBRIDGE``: the leg that began the bridge; only it has these events.
         bridge_b: The other one.
         digit: ``DTMF``: one of ``0123456789*#ABCD``.
+        former_uuid: ``CHANNEL_UUID``: what the leg was called before.
     """
 
     name: SwitchEventName
@@ -80,3 +84,4 @@ class SwitchEvent:
     bridge_a: str | None = None
     bridge_b: str | None = None
     digit: str | None = None
+    former_uuid: str | None = None

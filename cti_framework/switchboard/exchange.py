@@ -1,207 +1,20 @@
-"""The live legs, and what follows from what: who rings for whom, who is joined, who ends with whom."""
+"""The live legs, and what follows from what: who is joined, who holds, who ends with whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from cti_framework.switchboard.accounts import Account
-from cti_framework.switchboard.causes import NORMAL, cause_for_caller, known_cause
-from cti_framework.switchboard.clock import Clock, Timer
-from cti_framework.switchboard.delivery import Delivery
-from cti_framework.switchboard.directory import Directory
-from cti_framework.switchboard.leg_factory import LegFactory
+from cti_framework.switchboard.causes import NORMAL
+from cti_framework.switchboard.dialling import Dialling
 from cti_framework.switchboard.legs import AnswerState, ChannelCallState, Leg, Ringing
-from cti_framework.switchboard.options import SwitchOptions
-from cti_framework.switchboard.signalling import Signalling
 
 __all__ = ["Exchange"]
 
 
-class Exchange:
-    """Carries out what the Switchboard has found to be possible. Everything here happens within an operation.
-
-    Args:
-        clock: The switch's.
-        delivery: Where the events go.
-        directory: The accounts.
-        new_id: Makes identifiers.
-        options: How people behave.
-
-    Attributes:
-        legs: The live legs by uuid, oldest first.
-        factory: Makes legs.
-        options: As given; may be replaced at any time.
-        signalling: Puts legs through their states.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        delivery: Delivery,
-        directory: Directory,
-        new_id: Callable[[], str],
-        options: SwitchOptions,
-    ) -> None:
-        self._clock = clock
-        self._delivery = delivery
-        self._directory = directory
-        self._new_id = new_id
-        self.factory = LegFactory(clock, new_id)
-        self.options = options
-        self.legs: dict[str, Leg] = {}
-        self.signalling = Signalling(clock, delivery.publish, self._appeared, self._vanished)
-
-    def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> Timer:
-        """Have something happen later, as an operation of its own.
-
-        Args:
-            delay_seconds: From now.
-            callback: What.
-
-        Returns:
-            The timer, to cancel it.
-        """
-
-        def operate() -> None:
-            with self._delivery.operation():
-                callback()
-
-        return self._clock.call_later(delay_seconds, operate)
-
-    # --- ringing and answering
-
-    def ring_account(
-        self,
-        ringing: Ringing,
-        account: Account,
-        *,
-        caller_name: str,
-        caller_number: str,
-        originator: Leg | None = None,
-        variables: Mapping[str, str] = MappingProxyType({}),
-    ) -> tuple[Leg, ...]:
-        """Ring all phones of an account that can be reached: one leg each, one call id.
-
-        Args:
-            ringing: For what.
-            account: Whom.
-            caller_name: Who calls, for people.
-            caller_number: Who calls.
-            originator: On whose behalf; ``None``: the account itself clicked to call.
-            variables: Set on the legs.
-
-        Returns:
-            The legs.
-        """
-        legs: list[Leg] = []
-        call_id: str | None = None
-        for device in account.registered_devices:
-            leg = self.factory.outbound(
-                number=account.number,
-                name=account.name,
-                domain=account.domain,
-                presence=account.presence,
-                device=device.number,
-                caller_name=caller_name,
-                caller_number=caller_number,
-                originator=originator,
-                variables=variables,
-            )
-            call_id = call_id or self._new_id()
-            leg.change(call_id=call_id)
-            if originator is None:
-                answer_seconds = self.options.own_answer_seconds
-            elif device.answer_seconds is None:
-                answer_seconds = self.options.device_answer_seconds
-            else:
-                answer_seconds = device.answer_seconds
-            self._ring(ringing, leg, answer_seconds)
-            legs.append(leg)
-        self._await_answer(ringing)
-        return tuple(legs)
-
-    def ring_for(self, leg: Leg, account: Account, *, caller_name: str) -> tuple[Leg, ...]:
-        """Ring an account on behalf of a leg.
-
-        Args:
-            leg: Whose behalf.
-            account: Whom.
-            caller_name: What the account is shown.
-
-        Returns:
-            The account's legs; none, and ``leg`` is hung up, if no phone of it can be reached.
-        """
-        if not account.registered_devices:
-            self.hang_up(leg, "USER_NOT_REGISTERED")
-            return ()
-        leg.change(peer_name=account.name)
-        leg.rings_for = ringing = self._ringing_for(leg)
-        return self.ring_account(
-            ringing, account, caller_name=caller_name, caller_number=leg.snapshot.party_number, originator=leg
-        )
-
-    def route(self, leg: Leg, destination: str) -> None:
-        """Ring an account or an outside number on behalf of a leg that is in the dialplan.
-
-        Args:
-            leg: Whose behalf.
-            destination: An internal number, with or without its domain, or an outside one.
-        """
-        number, _, domain = destination.partition("@")
-        account = self._directory.find(f"{number}@{domain or leg.snapshot.domain}")
-        if account is not None:
-            self.ring_for(leg, account, caller_name=leg.snapshot.party_name or leg.snapshot.party_number)
-            return
-        leg.rings_for = ringing = self._ringing_for(leg)
-        far = self.factory.outbound(
-            number=number,
-            domain=leg.snapshot.domain,
-            caller_name=leg.snapshot.party_name,
-            caller_number=leg.snapshot.party_number,
-            originator=leg,
-        )
-        refusal = self.options.refusals.get(number)
-        self._ring(ringing, far, None if refusal else self.options.far_answer_seconds_of(number))
-        if refusal:
-            refuse = partial(self.hang_up, far, known_cause(refusal))
-            far.timers.append(self.call_later(self.options.refusal_seconds, refuse))
-        self._await_answer(ringing)
-
-    def answer(self, leg: Leg, ringing: Ringing) -> None:
-        """A ringing device is picked up.
-
-        Args:
-            leg: Its leg.
-            ringing: What it rings for.
-        """
-        losers = [other for other in ringing.legs if other is not leg]
-        ringing.settle()
-        leg.rings_in = None
-        leg.cancel_timers()
-        if ringing.picked_up is not None:
-            ringing.picked_up(leg)
-        self.signalling.answer(leg)
-        for other in losers:
-            other.rings_in = None
-            self.hang_up(other, "LOSE_RACE")
-        ringing.answered(leg)
-
-    def stop_ringing_for(self, leg: Leg) -> None:
-        """Whoever rings on behalf of a leg is left alone.
-
-        Args:
-            leg: Whose behalf.
-        """
-        ringing, leg.rings_for = leg.rings_for, None
-        if ringing is None:
-            return
-        others = tuple(ringing.legs)
-        ringing.settle()
-        for other in others:
-            other.rings_in = None
-            self.hang_up(other, "ORIGINATOR_CANCEL")
+class Exchange(Dialling):
+    """Carries out what the Switchboard has found to be possible. Everything here happens within an operation."""
 
     # --- hold and end
 
@@ -240,7 +53,7 @@ class Exchange:
         if leg.ended:
             return
         leg.cancel_timers()
-        partner, ringing = leg.partner, leg.rings_in
+        partner, ringing, consulted, consulting = leg.partner, leg.rings_in, leg.consulted, leg.consulted_by
         self.signalling.end(leg, cause)
         if ringing is not None:
             leg.rings_in = None
@@ -249,9 +62,14 @@ class Exchange:
                 ringing.settle()
                 ringing.failed(cause)
         self.stop_ringing_for(leg)
+        self._let_go(leg)
+        if consulting is not None:
+            self.signalling.end_consultation(consulting)
         if partner is not None:
             self.signalling.part(partner)
-            self.hang_up(partner, NORMAL)
+            self._leave(partner, consulted)
+        elif consulted is not None:
+            self.hang_up(consulted, NORMAL)
 
     def forget_legs(self) -> None:
         """Drop every leg without a word."""
@@ -263,6 +81,35 @@ class Exchange:
             leg.change(answer_state=AnswerState.HANGUP)
         self.legs.clear()
 
+    def _let_go(self, leg: Leg) -> None:
+        """Whoever listens in on a leg that ended hears nothing more."""
+        self._stop_listening(leg)
+        for listener in tuple(leg.listeners):
+            self.hang_up(listener, NORMAL)
+
+    @staticmethod
+    def _stop_listening(leg: Leg) -> None:
+        if leg.listens_to is not None:
+            leg.listens_to.listeners.remove(leg)
+            leg.listens_to = None
+
+    def _leave(self, partner: Leg, consulted: Leg | None) -> None:
+        """A leg's partner ended, who consulted somebody meanwhile, or nobody."""
+        if consulted is not None:
+            self.bridge(partner, consulted)
+        elif partner.consulted is not None:
+            self._stay_with(partner, partner.consulted)
+        elif partner.rings_for is None:
+            self.hang_up(partner, NORMAL)
+
+    @staticmethod
+    def _stay_with(leg: Leg, consulted: Leg) -> None:
+        """Whom a leg consults is all it has now: what was the bridge within the other is the only one."""
+        leg.consulted = consulted.consulted_by = None
+        leg.partner, consulted.partner = consulted, leg
+        leg.leads_bridge, consulted.leads_bridge = True, False
+        leg.change(bridged_to=consulted.uuid)
+
     # --- joining others
 
     def transfer(self, leg: Leg, destination: str) -> None:
@@ -272,10 +119,13 @@ class Exchange:
             leg: Which.
             destination: Where to.
         """
-        former = leg.partner
+        former, consulted = leg.partner, leg.consulted
+        self._stop_listening(leg)
+        self.signalling.end_consultation(leg.consulted_by or leg)
         self.signalling.part(leg)
-        if former is not None:
-            self.hang_up(former, NORMAL)
+        for other in (former, consulted):
+            if other is not None:
+                self.hang_up(other, NORMAL)
         self.stop_ringing_for(leg)
         leg.change(callee_name=None, callee_number=None, peer_number=destination, peer_name="")
         self.signalling.enter_dialplan(leg, destination)
@@ -288,15 +138,21 @@ class Exchange:
             first: The new bridge's A leg.
             second: The other.
         """
-        left = [leg.partner for leg in (first, second) if leg.partner is not None and leg.partner not in (first, second)]
+        joined = [other for leg in (first, second) for other in (leg.partner, leg.consulted, leg.consulted_by)]
+        left = [leg for leg in joined if leg is not None and leg not in (first, second)]
         for leg in (first, second):
             leg.cancel_transfer()
+            self._stop_listening(leg)
+            self.signalling.end_consultation(leg.consulted_by or leg)
             self.signalling.part(leg)
             self.stop_ringing_for(leg)
+        for leg in left:
+            if leg.partner is None and leg.consulted is not None:
+                self._stay_with(leg, leg.consulted)
 
         def carry_out() -> None:
             for leg in left:
-                if leg.partner is None:
+                if leg.partner is None and leg.consulted_by is None:
                     self.hang_up(leg, NORMAL)
             if first.answered and second.answered and first.partner is None and second.partner is None:
                 for leg, other in ((first, second), (second, first)):
@@ -309,34 +165,71 @@ class Exchange:
 
         self.call_later(self.options.transfer_seconds, carry_out)
 
-    # --- the rest
+    def listen_in(self, leg: Leg, target: Leg | None) -> None:
+        """A leg hears what is said on another, and ends with it.
 
-    def _ring(self, ringing: Ringing, leg: Leg, answer_seconds: float | None) -> None:
-        leg.rings_in = ringing
-        ringing.legs.append(leg)
-        self.signalling.ring_out(leg)
-        if answer_seconds is not None:
-            leg.timers.append(self.call_later(answer_seconds, partial(self.answer, leg, ringing)))
+        Args:
+            leg: An answered one.
+            target: On which; ``None``: there is none any more, so the leg has nothing to do and ends.
+        """
+        self.signalling.enter_application(leg)
+        if target is None or target.ended:
+            self.hang_up(leg, NORMAL)
+            return
+        leg.listens_to = target
+        target.listeners.append(leg)
 
-    def _ringing_for(self, leg: Leg) -> Ringing:
+    def consult(self, leg: Leg, account: Account, variables: Mapping[str, str]) -> None:
+        """Ring somebody on behalf of a leg whose partner waits meanwhile. Who hangs up then leaves the other two joined.
+
+        Args:
+            leg: An answered one that is joined with somebody.
+            account: Whom.
+            variables: Set on the account's legs.
+        """
+
         def answered(other: Leg) -> None:
             leg.rings_for = None
-            if leg.ringing:
-                self.signalling.answer(leg)
-            self.signalling.join(leg, other)
+            if leg.partner is None:
+                self.signalling.join(leg, other)
+            else:
+                self.signalling.consult(leg, other)
 
         def failed(cause: str) -> None:
             leg.rings_for = None
-            self.hang_up(leg, cause_for_caller(cause))
+            if leg.partner is None:
+                self.hang_up(leg, NORMAL)
 
-        return Ringing(answered=answered, failed=failed)
+        leg.rings_for = ringing = Ringing(answered=answered, failed=failed)
+        now = leg.snapshot
+        self.ring_account(
+            ringing,
+            account,
+            caller_name=now.party_number,
+            caller_number=now.party_number,
+            originator=leg,
+            variables=MappingProxyType(dict(variables)),
+        )
 
-    def _await_answer(self, ringing: Ringing) -> None:
-        def give_up() -> None:
-            for leg in tuple(ringing.legs):
-                self.hang_up(leg, "NO_ANSWER")
+    # --- identifiers
 
-        ringing.timer = self.call_later(self.options.ring_timeout_seconds, give_up)
+    def rename(self, leg: Leg, uuid: str) -> None:
+        """Give a leg another identifier; whoever points at it points at the new one.
+
+        Args:
+            leg: Which.
+            uuid: The new one.
+        """
+        former = leg.uuid
+        self.signalling.rename(leg, uuid)
+        self.legs = {known.uuid: known for known in self.legs.values()}
+        for other in self.legs.values():
+            pointers = ("other_leg", "signal_bond", "bridged_to")
+            stale = {name: uuid for name in pointers if getattr(other.snapshot, name) == former}
+            if stale:
+                other.change(**stale)
+
+    # --- the rest
 
     def _await_media(self, leg: Leg) -> None:
         def media_came() -> None:
@@ -346,15 +239,3 @@ class Exchange:
 
         leg.stop_media_timer()
         leg.media_timer = self.call_later(self.options.media_seconds, media_came)
-
-    def _appeared(self, leg: Leg) -> None:
-        self.legs[leg.uuid] = leg
-        account = self._directory.find(leg.snapshot.presence or "")
-        if account is not None and not account.in_call:
-            self._directory.change(account.presence, in_call=True)
-
-    def _vanished(self, leg: Leg) -> None:
-        self.legs.pop(leg.uuid, None)
-        presence = leg.snapshot.presence
-        if presence is not None and not any(other.snapshot.presence == presence for other in self.legs.values()):
-            self._directory.change(presence, in_call=False)

@@ -36,7 +36,9 @@ class LegFactory:
         device: int = 0,
         caller_name: str,
         caller_number: str,
+        callee_number: str = "",
         originator: Leg | None = None,
+        outgoing: bool = False,
         variables: Mapping[str, str] = _NO_VARIABLES,
     ) -> Leg:
         """Make a leg on which the switch calls somebody.
@@ -49,7 +51,9 @@ class LegFactory:
             device: The account's device.
             caller_name: Who calls, for people.
             caller_number: Who calls.
-            originator: The leg on whose behalf; ``None``: the first leg of a click to call.
+            callee_number: Who is shown as called; empty: whom.
+            originator: The leg on whose behalf; ``None``: on nobody's.
+            outgoing: Whether that party clicked to call, so that the caller's number is whom it calls.
             variables: Free ones.
 
         Returns:
@@ -66,13 +70,13 @@ class LegFactory:
                 party_number=number,
                 party_name=name,
                 peer_number=caller_number,
-                peer_name="" if originator is None else caller_name,
-                outgoing=originator is None,
+                peer_name="" if outgoing else caller_name,
+                outgoing=outgoing,
                 call_uuid=by or uuid,
                 direction=LegDirection.OUTBOUND,
                 logical_direction=LegDirection.OUTBOUND,
                 callee_name=_SWITCH_NAME,
-                callee_number=number,
+                callee_number=callee_number or number,
                 caller_name=caller_name,
                 caller_number=caller_number,
                 destination=number,

@@ -100,6 +100,7 @@ class LegSnapshot:
         answered_at: When its own device was picked up.
         hung_up_at: When it ended.
         held: Whether its own device holds the call.
+        recorded: Whether the switch records it.
         variables: Free variables; the switch interprets none.
     """
 
@@ -137,6 +138,7 @@ class LegSnapshot:
     answered_at: datetime | None = None
     hung_up_at: datetime | None = None
     held: bool = False
+    recorded: bool = False
     variables: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -199,12 +201,29 @@ class Leg:
         leads_bridge: Whether it is the bridge's A leg, the only one of the two that has its events.
         rings_in: The ringing that it takes part in, until that is settled.
         rings_for: What rings on its behalf.
+        listeners: The legs that listen in on it.
+        listens_to: The leg that it listens in on.
+        consulted: Whom it talks to instead, while its partner waits.
+        consulted_by: The leg that consults it.
         timers: What is going to happen to it.
         media_timer: What makes it active after a hold.
         transfer_timer: What sends it elsewhere.
     """
 
-    __slots__ = ("leads_bridge", "media_timer", "partner", "rings_for", "rings_in", "snapshot", "timers", "transfer_timer")
+    __slots__ = (
+        "consulted",
+        "consulted_by",
+        "leads_bridge",
+        "listeners",
+        "listens_to",
+        "media_timer",
+        "partner",
+        "rings_for",
+        "rings_in",
+        "snapshot",
+        "timers",
+        "transfer_timer",
+    )
 
     def __init__(self, snapshot: LegSnapshot) -> None:
         self.snapshot = snapshot
@@ -212,6 +231,10 @@ class Leg:
         self.leads_bridge = False
         self.rings_in: Ringing | None = None
         self.rings_for: Ringing | None = None
+        self.listeners: list[Leg] = []
+        self.listens_to: Leg | None = None
+        self.consulted: Leg | None = None
+        self.consulted_by: Leg | None = None
         self.timers: list[Timer] = []
         self.media_timer: Timer | None = None
         self.transfer_timer: Timer | None = None

@@ -46,7 +46,8 @@ class SwitchOptions:
         device_answer_seconds: The same for calls that come in, unless the device says otherwise; ``None``: by hand.
         far_answer_seconds: How long an outside number rings before somebody answers; ``None``: by hand.
         far_answer_seconds_by_number: The same for single numbers, before the general one.
-        refusals: Outside numbers that do not answer but refuse, with the hangup cause: ``{"0501112233": "USER_BUSY"}``.
+        refusals: Numbers that do not answer but refuse, with the hangup cause: ``{"0501112233": "USER_BUSY"}``. An internal
+            number refuses calls that come in, not its own clicks to call.
         refusal_seconds: How long such a number takes to refuse.
         ring_timeout_seconds: How long anything rings in vain.
         media_seconds: How long after the end of a hold the first media packet makes a leg active again.

@@ -9,6 +9,7 @@ Nothing here decides anything: the Switchboard says what happens to a leg, this 
     answer                              ANSWER CALLSTATE(ACTIVE)
     joined as the called leg            STATE(CS_EXCHANGE_MEDIA), and BRIDGE on the other leg
     into the dialplan                   STATE(CS_ROUTING) STATE(CS_EXECUTE), with caller and callee swapped
+    into an application                 STATE(CS_EXECUTE)
     hold, end of hold                   CALLSTATE(HELD) HOLD; CALLSTATE(UNHELD) UNHOLD, soon after CALLSTATE(ACTIVE)
     end                                 HANGUP, UNBRIDGE of an A leg, CALLSTATE(HANGUP) STATE(CS_HANGUP) HANGUP_COMPLETE
                                         STATE(CS_REPORTING) DESTROY
@@ -101,6 +102,14 @@ class Signalling:
         self._state(leg, ChannelState.CS_ROUTING)
         self._state(leg, ChannelState.CS_EXECUTE)
 
+    def enter_application(self, leg: Leg) -> None:
+        """The switch itself takes care of the leg: a queue, somebody who listens in.
+
+        Args:
+            leg: An answered one.
+        """
+        self._state(leg, ChannelState.CS_EXECUTE)
+
     def join(self, first: Leg, second: Leg) -> None:
         """Join two answered legs; the first is the bridge's A leg.
 
@@ -108,12 +117,12 @@ class Signalling:
             first: One.
             second: The other.
         """
-        if second.snapshot.channel_state is not ChannelState.CS_EXCHANGE_MEDIA:
-            self._state(second, ChannelState.CS_EXCHANGE_MEDIA)
         first.partner, second.partner = second, first
         first.leads_bridge, second.leads_bridge = True, False
-        first.change(other_leg=second.uuid, signal_bond=second.uuid, bridged_to=second.uuid)
-        second.change(other_leg=first.uuid, signal_bond=first.uuid, bridged_to=first.uuid)
+        self._point(first, second)
+        self._point(second, first)
+        if second.snapshot.channel_state is not ChannelState.CS_EXCHANGE_MEDIA:
+            self._state(second, ChannelState.CS_EXCHANGE_MEDIA)
         if first.snapshot.callee_number is None:
             first.change(callee_name=second.snapshot.callee_name, callee_number=second.snapshot.callee_number)
         self._raise(SwitchEventName.CHANNEL_BRIDGE, first, bridge_a=first.uuid, bridge_b=second.uuid)
@@ -133,6 +142,36 @@ class Signalling:
             side.leads_bridge = False
             side.change(bridged_to=None)
         self._raise(SwitchEventName.CHANNEL_UNBRIDGE, first, bridge_a=first.uuid, bridge_b=second.uuid)
+
+    def consult(self, leg: Leg, other: Leg) -> None:
+        """Join a leg with another beside its partner, who waits: a second bridge within the first.
+
+        Args:
+            leg: One that is joined with its partner.
+            other: Whom it talks to meanwhile.
+        """
+        leg.consulted, other.consulted_by = other, leg
+        self._point(leg, other)
+        self._point(other, leg)
+        self._state(other, ChannelState.CS_EXCHANGE_MEDIA)
+        self._raise(SwitchEventName.CHANNEL_BRIDGE, leg, bridge_a=leg.uuid, bridge_b=other.uuid)
+
+    def end_consultation(self, leg: Leg) -> None:
+        """Undo the bridge within the first; the leg is with its partner again.
+
+        Args:
+            leg: One that consults somebody; with any other nothing happens.
+        """
+        other = leg.consulted
+        if other is None:
+            return
+        leg.consulted = other.consulted_by = None
+        other.change(bridged_to=None)
+        self._raise(SwitchEventName.CHANNEL_UNBRIDGE, leg, bridge_a=leg.uuid, bridge_b=other.uuid)
+        if leg.partner is not None:
+            self._point(leg, leg.partner)
+        else:
+            leg.change(bridged_to=None)
 
     def hold(self, leg: Leg) -> None:
         """The leg's own device puts the call on hold.
@@ -163,6 +202,35 @@ class Signalling:
         """
         self._raise(SwitchEventName.DTMF, leg, digit=digit)
 
+    def record(self, leg: Leg, recorded: bool) -> None:
+        """The switch begins to record the leg, or stops.
+
+        Args:
+            leg: Which.
+            recorded: Whether it begins.
+        """
+        leg.change(recorded=recorded)
+        self._raise(SwitchEventName.RECORD_START if recorded else SwitchEventName.RECORD_STOP, leg)
+
+    def rename(self, leg: Leg, uuid: str) -> None:
+        """The leg gets a new identifier, which becomes its call's, too (facts: webitel-protocol 8.11).
+
+        Args:
+            leg: Which.
+            uuid: The new one.
+        """
+        former = leg.uuid
+        leg.change(uuid=uuid, call_uuid=uuid)
+        self._raise(SwitchEventName.CHANNEL_UUID, leg, former_uuid=former)
+
+    def tell_state(self, leg: Leg) -> None:
+        """Say once more what the switch does with the leg, and with it whom the leg shows.
+
+        Args:
+            leg: Which.
+        """
+        self._raise(SwitchEventName.CHANNEL_STATE, leg)
+
     def end(self, leg: Leg, cause: str) -> None:
         """The leg is hung up.
 
@@ -172,10 +240,13 @@ class Signalling:
         """
         leg.change(channel_state=ChannelState.CS_HANGUP, answer_state=AnswerState.HANGUP, hung_up_at=self._clock.now)
         self._raise(SwitchEventName.CHANNEL_HANGUP, leg, hangup_cause=cause)
+        self.end_consultation(leg)
         if leg.leads_bridge:
             self.part(leg)
         self.show(leg, ChannelCallState.HANGUP)
-        self._raise(SwitchEventName.CHANNEL_STATE, leg)
+        self.tell_state(leg)
+        if leg.snapshot.recorded:
+            self.record(leg, False)
         leg.change(hangup_cause=cause)
         self._raise(SwitchEventName.CHANNEL_HANGUP_COMPLETE, leg)
         self._state(leg, ChannelState.CS_REPORTING)
@@ -195,14 +266,18 @@ class Signalling:
             leg.change(call_state=call_state)
             self._raise(SwitchEventName.CHANNEL_CALLSTATE, leg, former_call_state=former)
 
+    @staticmethod
+    def _point(leg: Leg, other: Leg) -> None:
+        leg.change(other_leg=other.uuid, signal_bond=other.uuid, bridged_to=other.uuid)
+
     def _create(self, leg: Leg) -> None:
-        self._raise(SwitchEventName.CHANNEL_STATE, leg)
+        self.tell_state(leg)
         self._raise(SwitchEventName.CHANNEL_CREATE, leg)
         self._appeared(leg)
 
     def _state(self, leg: Leg, channel_state: ChannelState) -> None:
         leg.change(channel_state=channel_state)
-        self._raise(SwitchEventName.CHANNEL_STATE, leg)
+        self.tell_state(leg)
 
     def _raise(self, name: SwitchEventName, leg: Leg, **details: Any) -> None:
         event = SwitchEvent(name=name, at=self._clock.now, leg=leg.snapshot, **details)

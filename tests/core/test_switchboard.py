@@ -596,6 +596,31 @@ class Walk(RuleBasedStateMachine):
     def bridge(self, first: int, second: int) -> None:
         self.attempt(lambda: self.switchboard.bridge(self.leg(first), self.leg(second)))
 
+    @rule(account=accounts, pick=picks)
+    def eavesdrop(self, account: str, pick: int) -> None:
+        target = self.leg(pick)
+        self.originated += self.attempt(lambda: self.switchboard.eavesdrop(account, target, on_result=self.count_result))
+
+    @rule(account=accounts)
+    def ring(self, account: str) -> None:
+        self.attempt(lambda: self.switchboard.ring(account, "0671112233"))
+
+    @rule()
+    def receive(self) -> None:
+        self.switchboard.receive("0442223344", "support", "demo.local")
+
+    @rule(pick=picks, account=accounts)
+    def consult(self, pick: int, account: str) -> None:
+        self.attempt(lambda: self.switchboard.consult(self.leg(pick), account))
+
+    @rule(pick=picks)
+    def rename(self, pick: int) -> None:
+        self.attempt(lambda: self.switchboard.rename(self.leg(pick), self.switchboard.new_id()))
+
+    @rule(pick=picks, recorded=st.booleans())
+    def record(self, pick: int, recorded: bool) -> None:
+        self.attempt(lambda: self.switchboard.record(self.leg(pick), recorded))
+
     @rule(account=accounts, registered=st.booleans())
     def register(self, account: str, registered: bool) -> None:
         self.switchboard.set_registered(account, registered)
@@ -615,9 +640,17 @@ class Walk(RuleBasedStateMachine):
             if leg.partner is not None:
                 assert leg.partner.partner is leg and leg.answered and leg.partner.answered
                 assert leg.leads_bridge is not leg.partner.leads_bridge
-                assert leg.snapshot.bridged_to == leg.partner.uuid
+                assert leg.snapshot.bridged_to == (leg.consulted or leg.partner).uuid
             if leg.rings_in is not None:
                 assert leg.ringing and leg in leg.rings_in.legs
+            assert self.switchboard.leg(leg.uuid) is leg
+            assert all(listener.listens_to is leg and listener.answered for listener in leg.listeners)
+            if leg.listens_to is not None:
+                assert leg in leg.listens_to.listeners and not leg.listens_to.ended
+            if leg.consulted is not None:
+                assert leg.consulted.consulted_by is leg and not leg.consulted.ended and leg.partner is not None
+            if leg.consulted_by is not None:
+                assert leg.consulted_by.consulted is leg and not leg.consulted_by.ended and leg.partner is None
         for account in self.switchboard.accounts:
             assert account.in_call is bool(self.switchboard.legs_of(account.presence))
 
@@ -630,6 +663,8 @@ class Walk(RuleBasedStateMachine):
         told: dict[str, list[SwitchEvent]] = {}
         for event in self.recorder.events:
             if event.leg is not None:
+                if event.former_uuid is not None:
+                    told[event.leg.uuid] = told.pop(event.former_uuid)
                 told.setdefault(event.leg.uuid, []).append(event)
         for events in told.values():
             self.check_story(events)
@@ -642,12 +677,11 @@ class Walk(RuleBasedStateMachine):
         for once in (SwitchEventName.CHANNEL_CREATE, SwitchEventName.CHANNEL_HANGUP, SwitchEventName.CHANNEL_DESTROY):
             assert names.count(once) == 1
         assert names.count(SwitchEventName.CHANNEL_ANSWER) <= 1
-        for begin, end in (("CHANNEL_HOLD", "CHANNEL_UNHOLD"), ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE")):
-            open_ = False
+        for begin, end, most in PAIRS:
+            depth = 0
             for name in names:
-                if name in (begin, end):
-                    assert open_ is (name == end)
-                    open_ = name == begin
+                depth += (name == begin) - (name == end)
+                assert 0 <= depth <= most, begin
         shown = ChannelCallState.DOWN
         for event in events:
             assert event.leg is not None
@@ -659,5 +693,8 @@ class Walk(RuleBasedStateMachine):
         last = events[-1].leg
         assert last is not None and last.answer_state is AnswerState.HANGUP and last.hangup_cause is not None
 
+
+# What begins and ends, and how often it may have begun: who consults somebody on his leg has a bridge within the other.
+PAIRS = (("CHANNEL_HOLD", "CHANNEL_UNHOLD", 1), ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE", 2), ("RECORD_START", "RECORD_STOP", 1))
 
 TestWalk = Walk.TestCase

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,17 +13,26 @@ from cti_framework.calls import EndCause
 from cti_framework.errors import CommandStage, InvalidArgumentError
 from cti_webitel.engine.arguments import (
     check_account,
+    check_address,
     check_cause,
     check_destination,
     check_digits,
+    check_event,
+    check_message,
     check_note,
     check_parameter,
+    check_password,
+    check_status,
+    check_user,
     check_uuid,
     check_variable,
+    check_variable_name,
+    check_word,
 )
 from cti_webitel.engine.causes import CAUSES, end_cause
 
 UUID = "29740a8c-1ed2-4474-a13c-feebb8611d47"
+check_role = partial(check_word, "role")
 # What starts another argument, another command or another value in the switch.
 DANGEROUS = ",{}[]'\"\\ \t\r\n;|&$`\x00"
 
@@ -84,6 +94,14 @@ class TestDestination:
         (check_cause, ["USER_BUSY", "NORMAL_CLEARING", "CALL_REJECTED"]),
         (check_account, ["100@demo.local", "a.b-c_1@pbx", "100@10.0.0.1"]),
         (check_parameter, ["sip_h_Call-Info=answer-after=1", "sip_auto_answer=true"]),
+        (check_user, ["100", "100@demo.local", "a.b-c_1"]),
+        (check_role, ["user", "b_leg", "v1.2-x"]),
+        (check_address, ["10.0.0.7", "desk-7.pbx.example:5060", "fe80::1", "100@desk"]),
+        (check_event, ["CC::MEMBERS-COUNT", "SE:CHANNEL_CREATE", "DC::CHANGE_STATE"]),
+        (check_status, ["ONBREAK", "WRAP_UP"]),
+        (check_variable_name, ["sip_from_host", "_a", "x-y.z", "execute_on_answer"]),
+        (check_message, ["Hi there, [Ann] {1}; 50% & more?", "Gr\u00fc\u00dfe"]),
+        (check_password, ["s3cret!#$%&()*+-./<=>?^_`~"]),
     ],
 )
 def test_good_arguments_pass_unchanged(check: Callable[[str], str], good: list[str]) -> None:
@@ -98,6 +116,14 @@ def test_good_arguments_pass_unchanged(check: Callable[[str], str], good: list[s
         (check_cause, ["", "user_busy", "NO_SUCH_CAUSE", "USER_BUSY ", "USER_BUSY\n"]),
         (check_account, ["", "100", "root", "@demo.local", "100@", "1 0@demo.local", "100@demo.local\n", "100@a@b", "100@[::1]"]),
         (check_parameter, ["", "name", "=value", "a=b,c=d", "a=b c", "a=b}", "execute_on_answer=x"]),
+        (check_user, ["", "1 0", "100,101", "100@", "@demo.local", "100@a@b", "100\n", "x" * 65]),
+        (check_role, ["", "a b", "a,b", "a@b", "\u00e4", "x" * 65]),
+        (check_address, ["", "desk 7", "a,b", "a;b", "x" * 256]),
+        (check_event, ["", "CC::X Y", "CC::X\n", "CC,", "X" * 65]),
+        (check_status, ["", "dnd", "DND('x')", "A B", "A1", "\u00c4", "X" * 65]),
+        (check_variable_name, ["", "1a", "a b", "a=b", "a}", "a[0]"]),
+        (check_message, ["", " \n ", "a|b", "a\\b", "\x1b[2J", "x" * 4097]),
+        (check_password, ["", "a b", "a'b", "a,b", "a:b", "a@b", "a]b", "a;b", "a|b", "\u00e4", "x" * 256]),
     ],
 )
 def test_bad_arguments_are_refused(check: Callable[[str], str], bad: list[str]) -> None:
@@ -107,7 +133,24 @@ def test_bad_arguments_are_refused(check: Callable[[str], str], bad: list[str]) 
 
 
 @pytest.mark.parametrize(
-    "check", [check_destination, check_uuid, check_digits, check_cause, check_account, check_note, check_parameter]
+    "check",
+    [
+        check_destination,
+        check_uuid,
+        check_digits,
+        check_cause,
+        check_account,
+        check_note,
+        check_parameter,
+        check_user,
+        check_role,
+        check_address,
+        check_event,
+        check_status,
+        check_variable_name,
+        check_message,
+        check_password,
+    ],
 )
 @pytest.mark.parametrize("wrong", [None, 5, b"5", ["5"]])
 def test_other_types_are_refused(check: Callable[[object], str], wrong: object) -> None:
@@ -115,7 +158,10 @@ def test_other_types_are_refused(check: Callable[[object], str], wrong: object) 
         check(wrong)
 
 
-@pytest.mark.parametrize("check", [check_uuid, check_digits, check_cause, check_account])
+@pytest.mark.parametrize(
+    "check",
+    [check_uuid, check_digits, check_cause, check_account, check_user, check_role, check_address, check_event, check_status],
+)
 @given(text=st.text(max_size=60))
 def test_nothing_dangerous_passes(check: Callable[[str], str], text: str) -> None:
     try:
@@ -123,6 +169,47 @@ def test_nothing_dangerous_passes(check: Callable[[str], str], text: str) -> Non
     except InvalidArgumentError:
         return
     assert not set(passed) & set(DANGEROUS)
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "named"),
+    [
+        (check_uuid, "all", r"'l' at position 2"),
+        (check_uuid, f"{UUID},{UUID}", r"',' at position 37"),
+        (check_cause, "USER_BUSY; status", r"';' at position 10"),
+        (check_account, "100@demo local", r"' ' at position 9"),
+        (check_user, "100|101", r"'\|' at position 4"),
+        (check_role, "a}", r"'}' at position 2"),
+        (check_address, "a\nb", r"'\\n' at position 2"),
+        (check_event, "CC::X'", r"\"'\" at position 6"),
+        (check_status, "DNDd", r"'d' at position 4"),
+        (check_message, "a|b", r"'\|' at position 2"),
+    ],
+)
+def test_the_first_foreign_character_is_named_with_its_place(check: Callable[[str], str], wrong: str, named: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=named) as caught:
+        check(wrong)
+    assert caught.value.remedy
+
+
+def test_a_password_is_never_repeated() -> None:
+    with pytest.raises(InvalidArgumentError, match="position 7") as caught:
+        check_password("s3cret,")
+    assert "s3cret" not in repr(caught.value)
+
+
+def test_an_event_is_told_in_capitals() -> None:
+    assert check_event("cc::members-count") == "CC::MEMBERS-COUNT"
+
+
+@given(text=st.text(max_size=60))
+def test_a_message_cannot_begin_another_command(text: str) -> None:
+    try:
+        message = check_message(text)
+    except InvalidArgumentError:
+        return
+    assert not set(message) & set("|\\'\r\n\x00")
+    assert check_message(message) == message
 
 
 class TestVariables:
@@ -153,6 +240,14 @@ class TestVariables:
     )
     def test_names_that_the_engine_drops_are_refused(self, name: str) -> None:
         with pytest.raises(InvalidArgumentError, match="does not let clients set"):
+            check_variable(name, "x")
+
+    @pytest.mark.parametrize(
+        "name",
+        ["bridge_pre_execute_aleg_app", "BRIDGE_PRE_EXECUTE_bleg_data", "group_confirm_file", "record_post_process_exec_app"],
+    )
+    def test_names_that_run_something_are_refused(self, name: str) -> None:
+        with pytest.raises(InvalidArgumentError, match="would run something"):
             check_variable(name, "x")
 
     @pytest.mark.parametrize("character", list(",'\"\\[]{}\r\n\t\x00\x7f\u2028"))

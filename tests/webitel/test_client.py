@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -26,172 +25,22 @@ from cti_framework.errors import (
     NotConnectedError,
     ProtocolError,
 )
-from cti_framework.transport import WebSocket, memory_websocket_pair
-from cti_framework.transport.memory import MemoryWebSocket
 from cti_webitel.engine.client import Webitel, WebitelTimeouts
-from cti_webitel.engine.protocol import Callback
+from tests.webitel.scripted_engine import (
+    ACCOUNT,
+    AUTH_OK,
+    CREATE,
+    LEG,
+    PATIENCE_SECONDS,
+    URL,
+    Engine,
+    Told,
+    made,
+    run_error,
+    session,
+)
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE_SECONDS = 5.0
-URL = "ws://user:hunter2@pbx.example:10022/engine?token=hunter2"
-ACCOUNT = "100@demo.local"
-LEG = "29740a8c-1ed2-4474-a13c-feebb8611d47"
-AUTH_OK = {
-    "login": ACCOUNT,
-    "role": "user",
-    "domain": "demo.local",
-    "state": "ONHOOK",
-    "status": "NONE",
-    "cc-agent": "true",
-    "session": "206a7121-aaae-41f7-b188-ffae72f84eb5",
-    "ws-count": 1,
-    "cc-logged": False,
-    "acl": {},
-}
-ACCOUNTS = {
-    "response": json.dumps(
-        {
-            "100": {
-                "id": "100",
-                "domain": "demo.local",
-                "name": "User 100",
-                "role": "user",
-                "agent": "true",
-                "state": "ONHOOK",
-                "status": "NONE",
-                "descript": "",
-                "online": True,
-            }
-        }
-    )
-}
-CREATE = {
-    "webitel-event-name": "call",
-    "Event-Name": "CHANNEL_CREATE",
-    "Channel-Presence-ID": ACCOUNT,
-    "Unique-ID": LEG,
-    "Channel-Call-UUID": LEG,
-    "Channel-Call-State": "DOWN",
-    "Channel-State": "CS_INIT",
-    "Answer-State": "ringing",
-    "Call-Direction": "outbound",
-    "Caller-Logical-Direction": "outbound",
-    "Caller-Callee-ID-Number": "100",
-    "Caller-Caller-ID-Number": "0501234567",
-    "variable_billsec": 0,
-}
-
-
-class Engine:
-    """The engine's end of the connections that one `Webitel` opens, and what is said on them."""
-
-    def __init__(self) -> None:
-        self.sockets: list[MemoryWebSocket] = []
-        self.requests: list[dict[str, Any]] = []
-        self.texts: list[str] = []
-        self.silent: set[str] = set()
-        self.answers: dict[str, tuple[str, Any]] = {
-            "auth": ("+OK", AUTH_OK),
-            "login": ("+OK", "+OK: logged: true"),
-            "api account list": ("+OK", ACCOUNTS),
-            "ping": ("+OK", "pong"),
-        }
-        self.came = anyio.Event()
-        self.left = 0
-
-    @asynccontextmanager
-    async def open(self, url: str, **options: Any) -> AsyncIterator[WebSocket]:
-        await anyio.lowlevel.checkpoint()
-        client, server = memory_websocket_pair()
-        self.sockets.append(server)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.serve, server)
-            try:
-                yield client
-            finally:
-                await client.close()
-                self.left += 1
-                group.cancel_scope.cancel()
-
-    async def serve(self, socket: MemoryWebSocket) -> None:
-        try:
-            while True:
-                text = (await socket.receive()).decode()
-                request = json.loads(text)
-                self.texts.append(text)
-                self.requests.append(request)
-                self.came.set()
-                self.came = anyio.Event()
-                func = request["exec-func"]
-                if func in self.answers and func not in self.silent:
-                    await self.reply(request, *self.answers[func])
-        except NetworkError:
-            pass
-
-    async def say(self, frame: Any) -> None:
-        text = frame if isinstance(frame, str | bytes) else json.dumps(frame)
-        await self.sockets[-1].send(text)
-
-    async def reply(self, request: Mapping[str, Any], complete: str, response: Any) -> None:
-        await self.say({"exec-uuid": request["exec-uuid"], "exec-complete": complete, "exec-response": response})
-
-    async def asked(self, func: str, times: int = 1) -> dict[str, Any]:
-        """Wait until a command has come so many times."""
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while True:
-                found = [request for request in self.requests if request["exec-func"] == func]
-                if len(found) >= times:
-                    return found[-1]
-                await self.came.wait()
-
-
-class Told:
-    """The callbacks, and an event to wait for one."""
-
-    def __init__(self) -> None:
-        self.callbacks: list[Callback] = []
-        self.changed = anyio.Event()
-
-    def __call__(self, callbacks: Sequence[Callback]) -> None:
-        self.callbacks += callbacks
-        self.changed.set()
-
-    @property
-    def names(self) -> list[str]:
-        return [callback.name for callback in self.callbacks]
-
-    async def until(self, name: str, times: int = 1) -> None:
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while self.names.count(name) < times:
-                self.changed = anyio.Event()
-                await self.changed.wait()
-
-
-def made(engine: Engine, told: Callable[[Sequence[Callback]], object] | None = None, **options: Any) -> Webitel:
-    if "key" not in options:
-        options.setdefault("secret", Secret("hunter2"))
-    return Webitel(URL, ACCOUNT, on_callbacks=told or Told(), open_socket=engine.open, **options)
-
-
-@asynccontextmanager
-async def session(
-    engine: Engine, told: Callable[[Sequence[Callback]], object] | None = None, **options: Any
-) -> AsyncIterator[Webitel]:
-    webitel = made(engine, told, **options)
-    async with anyio.create_task_group() as group:
-        with anyio.fail_after(PATIENCE_SECONDS):
-            await group.start(webitel.run)
-        yield webitel
-        group.cancel_scope.cancel()
-
-
-async def run_error(webitel: Webitel) -> ConnectionFailedError:
-    with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(ConnectionFailedError) as caught:
-        await webitel.run()
-    assert not webitel.ready
-    return caught.value
-
 
 # --- logging in
 
@@ -199,7 +48,7 @@ async def run_error(webitel: Webitel) -> ConnectionFailedError:
 async def test_the_log_in_in_the_order_of_the_library() -> None:
     engine, told = Engine(), Told()
     async with session(engine, told) as webitel:
-        assert webitel.ready
+        assert webitel.connected
         assert [(request["exec-func"], request.get("exec-args")) for request in engine.requests] == [
             ("auth", {"account": ACCOUNT, "secret": "hunter2"}),
             ("login", None),
@@ -323,6 +172,22 @@ async def test_the_line_is_cut_during_the_log_in() -> None:
     assert "1006" in str(error)
 
 
+async def test_the_line_is_cut_right_after_an_answer() -> None:
+    engine = Engine()
+    engine.silent.add("auth")
+    webitel = made(engine)
+    async with anyio.create_task_group() as group:
+
+        async def answer_and_cut() -> None:
+            await engine.reply(await engine.asked("auth"), "+OK", AUTH_OK)
+            engine.sockets[-1].shut(1012, "restarting")
+
+        group.start_soon(answer_and_cut)
+        error = await run_error(webitel)
+    assert isinstance(error, NetworkError)
+    assert "1012" in str(error)
+
+
 async def test_accounts_that_may_not_be_read() -> None:
     engine = Engine()
     engine.answers["api account list"] = ("-ERR", "Permission denied!")
@@ -359,11 +224,11 @@ async def test_one_object_is_one_connection() -> None:
     async with session(engine) as webitel:
         with pytest.raises(RuntimeError, match="runs already"):
             await webitel.run()
-        assert webitel.ready
+        assert webitel.connected
     # After the end of one connection's life comes the next, when somebody asks for it.
     async with anyio.create_task_group() as group:
         await group.start(webitel.run)
-        assert webitel.ready
+        assert webitel.connected
         group.cancel_scope.cancel()
     assert len(engine.sockets) == engine.left == 2
 
@@ -441,7 +306,7 @@ async def test_answers_that_cannot_be_read(answer: Any) -> None:
         with pytest.raises(CommandError, match="cannot be read") as caught:
             await webitel.show_channels()
         assert caught.value.stage is CommandStage.ACCEPTED
-        assert webitel.ready
+        assert webitel.connected
 
 
 @pytest.mark.parametrize(
@@ -486,7 +351,7 @@ async def test_a_refused_command(complete: str, response: str, text: str) -> Non
             await webitel.hangup(LEG)
         assert caught.value.pbx_text == text
         assert caught.value.stage is CommandStage.REJECTED
-        assert webitel.ready
+        assert webitel.connected
 
 
 async def test_a_command_that_is_never_answered() -> None:
@@ -496,7 +361,7 @@ async def test_a_command_that_is_never_answered() -> None:
             with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(CommandUnconfirmedError, match=seconds) as caught:
                 await send(LEG if send == webitel.hangup else "101")
             assert caught.value.stage is CommandStage.UNCONFIRMED
-        assert webitel.ready
+        assert webitel.connected
         # Its late answer is a reply to nobody.
         await engine.reply(await engine.asked("hangup"), "+OK", "+OK\n")
         await webitel.ping()
@@ -597,7 +462,7 @@ async def test_the_session_lives_on_through_garbage() -> None:
         await engine.say(CREATE)
         await told.until("onNewCall")
         await webitel.ping()
-        assert webitel.ready
+        assert webitel.connected
         assert webitel.counts.bad_frames >= 10
 
 
@@ -649,7 +514,7 @@ async def test_answered_pings_keep_it_alive() -> None:
     timeouts = WebitelTimeouts(ping_interval_seconds=0.01, ping_reply_seconds=0.2)
     async with session(engine, timeouts=timeouts) as webitel:
         await engine.asked("ping", times=3)
-        assert webitel.ready
+        assert webitel.connected
 
 
 async def test_the_protocols_deadlines_are_kept() -> None:
@@ -697,7 +562,7 @@ async def test_cancelled_at_every_await_of_run() -> None:
                     await webitel.run()
         ready += "api account list" in [request["exec-func"] for request in engine.requests]
         engine.requests.clear()
-        assert not webitel.ready
+        assert not webitel.connected
         assert repr(webitel).endswith("disconnected>")
     assert 0 < ready < 80
     assert len(engine.sockets) == engine.left
@@ -721,7 +586,7 @@ async def test_cancelled_at_every_await_of_a_command() -> None:
         assert done > 0
         await webitel.ping()
         assert not webitel._waiting
-        assert webitel.ready
+        assert webitel.connected
 
 
 # --- what must not be told

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import orjson
@@ -40,80 +40,24 @@ from cti_webitel.engine.callbacks import (
     parse_data,
 )
 from cti_webitel.engine.protocol import BadFrame, Callback, Counts, EngineProtocol, Output, Reply
+from tests.webitel.call_frames import (
+    ACCOUNT,
+    CALL,
+    FAR,
+    LEG,
+    OTHER_LEG,
+    account_status,
+    call_frame,
+    call_state,
+    created,
+    ended,
+    feed,
+    log_in,
+    names,
+    only,
+)
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "webitel"
-
-Told = TypeVar("Told")
-
-ACCOUNT = "100@demo.local"
-LEG = "11111111-0000-4000-8000-000000000001"
-OTHER_LEG = "11111111-0000-4000-8000-000000000002"
-FAR = "22222222-0000-4000-8000-000000000001"
-CALL = "33333333-0000-4000-8000-000000000001"
-VARIABLES = {"variable_w_account_origination_uuid": CALL, "variable_sip_call_id": "dialogue@loopback"}
-
-
-def call_frame(event: str, leg: str = LEG, **headers: Any) -> dict[str, Any]:
-    """Make a frame of an incoming call: ``Channel_State`` stands for ``Channel-State``, None leaves a header out."""
-    frame: dict[str, Any] = {
-        "webitel-event-name": "call",
-        "Event-Name": event,
-        "Channel-Presence-ID": ACCOUNT,
-        "Unique-ID": leg,
-        "Channel-Call-UUID": FAR,
-        "Channel-Call-State": "ACTIVE",
-        "Channel-State": "CS_EXCHANGE_MEDIA",
-        "Answer-State": "answered",
-        "Channel-HIT-Dialplan": "false",
-        "Call-Direction": "outbound",
-        "Caller-Logical-Direction": "outbound",
-        "Caller-Callee-ID-Number": "100",
-        "Caller-Caller-ID-Number": "0671112233",
-        "Other-Leg-Unique-ID": FAR,
-        "Caller-Channel-Created-Time": "1795332544217000",
-        "Caller-Channel-Answered-Time": "0",
-        "Caller-Channel-Hangup-Time": "0",
-        "variable_billsec": 0,
-    }
-    if event not in ("CHANNEL_STATE", "CHANNEL_CALLSTATE", "DTMF"):
-        frame |= VARIABLES
-    for name, value in headers.items():
-        key = name if name.startswith("variable_") else name.replace("_", "-")
-        if value is None:
-            frame.pop(key, None)
-        else:
-            frame[key] = value
-    return frame
-
-
-def created(leg: str = LEG, **headers: Any) -> dict[str, Any]:
-    early = {"Channel_State": "CS_INIT", "Channel_Call_State": "DOWN", "Answer_State": "ringing"}
-    return call_frame("CHANNEL_CREATE", leg, **(early | headers))
-
-
-def call_state(state: str, leg: str = LEG) -> dict[str, Any]:
-    return call_frame("CHANNEL_CALLSTATE", leg, Channel_Call_State=state)
-
-
-def ended(
-    event: str = "CHANNEL_HANGUP_COMPLETE", leg: str = LEG, cause: str = "NORMAL_CLEARING", **headers: Any
-) -> dict[str, Any]:
-    last = {
-        "Channel_State": "CS_HANGUP",
-        "Channel_Call_State": "HANGUP",
-        "Answer_State": "hangup",
-        "variable_hangup_cause": cause,
-    }
-    return call_frame(event, leg, **(last | headers))
-
-
-def names(outputs: Iterable[Output]) -> list[str]:
-    return [output.name if isinstance(output, Callback) else type(output).__name__ for output in outputs]
-
-
-def only(outputs: Sequence[Output], kind: type[Told]) -> Told:
-    (found,) = (output for output in outputs if isinstance(output, kind))
-    return found
 
 
 @pytest.fixture
@@ -126,10 +70,6 @@ def talking(protocol: EngineProtocol) -> EngineProtocol:
     """An incoming call, answered and active."""
     feed(protocol, created(), call_state("RINGING"), call_frame("CHANNEL_ANSWER"), call_state("ACTIVE"))
     return protocol
-
-
-def feed(protocol: EngineProtocol, *frames: dict[str, Any], now: float = 0.0) -> list[Output]:
-    return [output for frame in frames for output in protocol.receive(orjson.dumps(frame), now)]
 
 
 class TestRequests:
@@ -202,21 +142,6 @@ class TestReplies:
         assert names(outputs) == ["Reply"]
 
 
-def log_in(protocol: EngineProtocol, listed: Any = None, **answer: Any) -> list[Output]:
-    protocol.opened()
-    told: list[Output] = []
-    rows = {"100": {"id": "100", "domain": "demo.local", "state": "ONHOOK", "status": "NONE", "online": True, "agent": "true"}}
-    row = {"login": ACCOUNT, "role": "user", "domain": "demo.local", "cc-agent": "false", "ws-count": 2, "session": "s"} | answer
-    for func, response in (
-        ("auth", row),
-        ("login", "+OK: logged: true"),
-        ("api account list", {"response": json.dumps(rows if listed is None else listed)}),
-    ):
-        exec_uuid, _ = protocol.request(func)
-        told += feed(protocol, {"exec-uuid": exec_uuid, "exec-complete": "+OK", "exec-response": response})
-    return told
-
-
 class TestConnection:
     def test_tells_the_library_s_order(self, protocol: EngineProtocol) -> None:
         expected = ["onConnect", "onUserLogin", "onAddUser", "onUserStatusChange", "onReady"]
@@ -281,12 +206,6 @@ class TestConnection:
         assert not protocol.pending
 
 
-def account_status(**headers: Any) -> dict[str, Any]:
-    return {"webitel-event-name": "ACCOUNT_STATUS", "Event-Name": "ACCOUNT_STATUS", "Account-User": "100"} | {
-        name.replace("_", "-"): value for name, value in headers.items()
-    }
-
-
 class TestAccounts:
     def test_status_is_told_without_a_change_too(self, protocol: EngineProtocol) -> None:
         log_in(protocol)
@@ -317,25 +236,28 @@ class TestAccounts:
         outputs = feed(protocol, event | {"Event-Name": "ACCOUNT_ONLINE"}, event | {"Event-Name": "ACCOUNT_OFFLINE"})
         assert [output.user.online for output in outputs if isinstance(output, OnUserStatusChange)] == [True, False]
 
-    def test_deviation_a_created_account_has_no_undefined_name(self, protocol: EngineProtocol) -> None:
+    def test_a_created_account_is_undefined_in_the_payload_alone(self, protocol: EngineProtocol) -> None:
         log_in(protocol)
         event = {"Event-Domain": "demo.local", "User-Domain": "demo.local", "User-ID": "150", "User-State": "NONREG"}
-        made = feed(protocol, event | {"webitel-event-name": "USER_CREATE", "Event-Name": "USER_CREATE"})
-        assert only(made, OnAddUser).payload() == {
-            "id": "150",
-            "domain": "demo.local",
-            "state": "NONREG",
-            "tag": "",
-            "online": False,
-            "name": "",
-        }
+        made = only(feed(protocol, event | {"webitel-event-name": "USER_CREATE", "Event-Name": "USER_CREATE"}), OnAddUser)
+        assert (made.user.name, made.user.tag, made.user.state) == ("", "", "NONREG")
+        assert made.payload() == {"id": "150", "domain": "demo.local", "tag": "undefined", "online": False, "name": "undefined"}
+        status = account_status(Account_User="150", Account_User_State="ONHOOK", Account_User_Name="Ann%20B")
+        told = only(feed(protocol, status), OnUserStatusChange)
+        assert (told.payload()["name"], told.payload()["state"]) == ("Ann B", "ONHOOK")
         gone = feed(protocol, event | {"webitel-event-name": "USER_DESTROY", "Event-Name": "USER_DESTROY"})
         assert only(gone, OnRemoveUser).user.id == "150"
 
     def test_unknown_events_are_counted(self, protocol: EngineProtocol) -> None:
-        assert feed(protocol, {"webitel-event-name": "server", "Event-Name": "CC::MEMBERS-COUNT"}) == []
-        assert feed(protocol, {"webitel-event-name": ["x"], "Event-Name": {}}) == []
-        assert protocol.counts.unknown_events == 2
+        for frame in (
+            {"webitel-event-name": "news", "Event-Name": "WEATHER"},
+            {"webitel-event-name": ["x"], "Event-Name": {}},
+            {"webitel-event-name": "server"},
+            {"webitel-event-name": "server", "Event-Name": ["CC::MEMBERS-COUNT"]},
+            {"webitel-event-name": "account", "Event-Name": "RECONNECT"},
+        ):
+            assert feed(protocol, frame) == []
+        assert protocol.counts.unknown_events == 5
 
 
 class TestCalls:
@@ -400,9 +322,12 @@ class TestCalls:
     def test_no_other_identifier_after_another_cause(self, talking: EngineProtocol) -> None:
         assert names(feed(talking, ended(cause="USER_BUSY"))) == ["onHangupCall"]
 
-    def test_deviation_no_other_identifier_without_one(self, talking: EngineProtocol) -> None:
+    def test_another_identifier_may_be_none(self, talking: EngineProtocol) -> None:
         feed(talking, call_frame("CHANNEL_HOLD", Other_Leg_Unique_ID=None))
-        assert names(feed(talking, ended(Other_Leg_Unique_ID=None))) == ["onHangupCall"]
+        outputs = feed(talking, ended(Other_Leg_Unique_ID=None))
+        assert names(outputs) == ["onUuidCall", "onHangupCall"]
+        assert only(outputs, OnUuidCall).new_id is None
+        assert set(only(outputs, OnUuidCall).payload()) == {"call"}
 
     def test_deviation_the_last_frame_alone_ends_a_call(self, talking: EngineProtocol) -> None:
         outputs = feed(talking, ended("CHANNEL_DESTROY", Channel_State="CS_DESTROY"))
@@ -412,23 +337,58 @@ class TestCalls:
     def test_late_frames_revive_nothing(self, talking: EngineProtocol) -> None:
         feed(talking, ended())
         late = [created(), call_frame("CHANNEL_ANSWER"), call_frame("CHANNEL_BRIDGE"), call_state("ACTIVE"), ended()]
-        assert feed(talking, *late) == []
+        assert not [output for output in feed(talking, *late) if isinstance(output, CallCallback)]
         assert talking.counts.late_call_frames == len(late)
 
     def test_a_missed_leg_of_an_ended_call_revives_nothing(self, talking: EngineProtocol) -> None:
         feed(talking, ended())
         assert feed(talking, call_frame("CHANNEL_ANSWER", OTHER_LEG)) == []
 
-    def test_deviation_a_repeated_beginning_is_counted(self, talking: EngineProtocol) -> None:
+    def test_a_repeated_beginning_is_an_error(self, talking: EngineProtocol) -> None:
+        error = only(feed(talking, created()), OnError)
+        assert error.payload() == {"errorType": "CALL-ERROR", "message": f"Key {LEG} already defined!"}
+        assert talking.counts.late_call_frames == 1
+
+    def test_a_beginning_between_the_end_and_the_destruction_is_an_error(self, talking: EngineProtocol) -> None:
+        feed(talking, ended())
+        assert only(feed(talking, created()), OnError).message == f"Key {LEG} already defined!"
+
+    def test_deviation_a_beginning_that_comes_late_revives_nothing(self, talking: EngineProtocol) -> None:
+        feed(talking, ended(), ended("CHANNEL_DESTROY"))
         assert feed(talking, created()) == []
         assert talking.counts.late_call_frames == 1
+
+    def test_a_leg_that_is_made_again_is_a_new_one(self, talking: EngineProtocol) -> None:
+        again = {"variable_w_account_origination_uuid": OTHER_LEG, "Caller_Channel_Created_Time": "1795332999999000"}
+        feed(talking, ended(), ended("CHANNEL_DESTROY"))
+        outputs = feed(talking, created(**again), call_frame("CHANNEL_ANSWER", **again), ended(**again))
+        assert names(outputs) == ["onNewCall", "onAcceptCall", "onBridgeCall", "onUuidCall", "onHangupCall"]
+        assert only(outputs, OnNewCall).call.uuid == OTHER_LEG
+
+    def test_what_comes_of_a_destroyed_leg_is_an_error(self, talking: EngineProtocol) -> None:
+        feed(talking, ended(), ended("CHANNEL_DESTROY"))
+        last_words = [ended(), call_frame("CHANNEL_HOLD"), call_state("HANGUP"), ended("CHANNEL_HANGUP")]
+        errors = [output.payload() for output in feed(talking, *last_words) if isinstance(output, OnError)]
+        assert errors == [{"errorType": "CALL-ERROR", "message": f"Channel not found {LEG}"}] * 2
+
+    def test_the_end_of_a_leg_that_nobody_knew_is_an_error(self, protocol: EngineProtocol) -> None:
+        error = only(feed(protocol, ended("CHANNEL_HANGUP"), ended(), ended("CHANNEL_DESTROY")), OnError)
+        assert (error.func, error.message) == ("CHANNEL_HANGUP_COMPLETE", f"Channel not found {LEG}")
 
     def test_deviation_a_repeated_answer_changes_nothing(self, talking: EngineProtocol) -> None:
         feed(talking, call_frame("CHANNEL_HOLD"))
         assert feed(talking, call_frame("CHANNEL_ANSWER"), call_frame("CHANNEL_HOLD")) == []
 
-    def test_deviation_unhold_of_what_is_not_held_is_silent(self, talking: EngineProtocol) -> None:
-        assert feed(talking, call_frame("CHANNEL_UNHOLD")) == []
+    def test_unhold_of_what_was_not_seen_held_is_told_once(self, talking: EngineProtocol) -> None:
+        unheld = feed(talking, call_frame("CHANNEL_UNHOLD"), call_frame("CHANNEL_UNHOLD"))
+        assert only(unheld, OnUnholdCall).call.state is WebitelCallState.ACTIVE
+
+    def test_a_hold_before_the_answer_is_told_and_ends(self, protocol: EngineProtocol) -> None:
+        early = feed(protocol, created(), call_frame("CHANNEL_HOLD"), call_frame("CHANNEL_ANSWER"))
+        assert names(early) == ["onNewCall", "onHoldCall", "onAcceptCall", "onBridgeCall"]
+        assert only(early, OnHoldCall).call.state is WebitelCallState.HOLD
+        assert only(early, OnAcceptCall).call.state is WebitelCallState.ANSWERED
+        assert names(feed(protocol, call_frame("CHANNEL_UNHOLD"))) == ["onUnholdCall"]
 
     def test_a_normal_call_counts_nothing(self) -> None:
         protocol = EngineProtocol(ACCOUNT)
@@ -458,11 +418,29 @@ class TestSeveralLegs:
         assert feed(ringing, ended(leg=OTHER_LEG, cause="LOSE_RACE")) == []
         assert names(feed(ringing, ended())) == ["onUuidCall", "onHangupCall"]
 
-    def test_deviation_the_answered_leg_is_the_one_told(self, ringing: EngineProtocol) -> None:
-        accepted = only(feed(ringing, call_frame("CHANNEL_ANSWER", OTHER_LEG)), OnAcceptCall)
-        assert accepted.call.channel_uuid == OTHER_LEG
+    def test_the_answered_leg_is_told_and_the_first_one_in_the_payload(self, ringing: EngineProtocol) -> None:
+        answer = call_frame("CHANNEL_ANSWER", OTHER_LEG, Caller_Channel_Answered_Time="1795332544326000")
+        accepted = only(feed(ringing, answer), OnAcceptCall)
+        assert (accepted.call.channel_uuid, accepted.call.answered_microseconds) == (OTHER_LEG, 1795332544326000)
+        payload = accepted.payload()
+        assert (payload["call-channel-uuid"], payload["call-answered-time"], payload["state"]) == (LEG, "0", 2)
         feed(ringing, ended(cause="LOSE_RACE"))
+        held = only(feed(ringing, call_frame("CHANNEL_HOLD", OTHER_LEG)), OnHoldCall)
+        assert held.call.first is None
+        assert held.payload()["call-channel-uuid"] == OTHER_LEG
         assert only(feed(ringing, ended(leg=OTHER_LEG)), OnHangupCall).leg_uuid == OTHER_LEG
+
+    def test_of_three_the_payload_is_of_the_one_that_began_first(self, ringing: EngineProtocol) -> None:
+        third = "11111111-0000-4000-8000-000000000003"
+        feed(ringing, created(third, variable_sip_call_id="a third@loopback"), call_frame("CHANNEL_ANSWER", third))
+        legs = []
+        for leg in (None, LEG, OTHER_LEG):
+            told = [] if leg is None else feed(ringing, ended(leg=leg, cause="LOSE_RACE"))
+            assert told == []
+            bridged = only(feed(ringing, call_frame("CHANNEL_BRIDGE", third)), OnBridgeCall)
+            assert bridged.call.channel_uuid == third
+            legs.append(bridged.payload()["call-channel-uuid"])
+        assert legs == [LEG, OTHER_LEG, third]
 
 
 class TestAdoption:
@@ -508,7 +486,7 @@ class TestAdoption:
         ],
     )
     def test_first_and_last_moments_adopt_nothing(self, protocol: EngineProtocol, frame: dict[str, Any]) -> None:
-        assert feed(protocol, frame) == []
+        assert not [output for output in feed(protocol, frame) if not isinstance(output, OnError)]
 
     def test_webitel_s_identifier_is_taken_when_it_comes(self, protocol: EngineProtocol) -> None:
         assert only(feed(protocol, call_state("ACTIVE")), OnNewCall).call.uuid == FAR
@@ -653,8 +631,17 @@ class TestData:
 
 
 def test_every_callback_has_its_name() -> None:
-    assert len({callback.name for callback in CALLBACKS}) == len(CALLBACKS) == 19
-    assert {callback for callback in CALLBACKS if callback.ours} == {OnFarHoldCall, OnFarUnholdCall}
+    assert len({callback.name for callback in CALLBACKS}) == len(CALLBACKS) == 28
+    assert {callback.name for callback in CALLBACKS if callback.ours} == {
+        "onFarHoldCall",
+        "onFarUnholdCall",
+        "onServerEvent",
+        "onCustomMessage",
+        "onDomainChange",
+        "onSilenced",
+        "onSubscriptionLost",
+        "onAuthTimeout",
+    }
     assert not issubclass(OnReady, OnConnect)
 
 
@@ -703,9 +690,12 @@ def shuffled_streams(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def check_lives(outputs: Iterable[Output]) -> None:
-    """Nothing is told of a call before it began or after it ended; holds and unholds alternate, each party's for itself."""
+    """Nothing is told of a call before it began or after it ended; each party's holds and unholds alternate.
+
+    But an unhold may come of a hold that was not seen. A call is there again only if its leg was made again.
+    """
     live: dict[str, tuple[bool, bool]] = {}
-    over: set[str] = set()
+    over: dict[str, int] = {}
     for output in outputs:
         if not isinstance(output, CallCallback):
             continue
@@ -713,21 +703,25 @@ def check_lives(outputs: Iterable[Output]) -> None:
         uuid = output.call.uuid
         if isinstance(output, OnNewCall):
             assert uuid not in live
-            assert uuid not in over
+            assert over.get(uuid, 0) < (output.call.created_microseconds or 1)
             live[uuid] = (output.call.state is WebitelCallState.HOLD, False)
             continue
         assert uuid in live, f"{output.name} of a call that is not live"
         own, far = live[uuid]
         if isinstance(output, OnHoldCall | OnUnholdCall):
-            assert own is isinstance(output, OnUnholdCall)
-            live[uuid] = (not own, far)
+            assert not own or isinstance(output, OnUnholdCall)
+            live[uuid] = (isinstance(output, OnHoldCall), far)
+        elif isinstance(output, OnAcceptCall):
+            # A hold before the answer is forgotten with it, as in the library.
+            live[uuid] = (False, far)
         elif isinstance(output, OnFarHoldCall | OnFarUnholdCall):
             assert far is isinstance(output, OnFarUnholdCall)
             live[uuid] = (own, not far)
         elif isinstance(output, OnHangupCall):
             del live[uuid]
-            over.add(uuid)
+            over[uuid] = output.call.created_microseconds or 0
         elif isinstance(output, OnUuidCall) and output.call.state is not WebitelCallState.ENDED:
+            assert output.new_id is not None
             live[output.new_id] = live.pop(uuid)
 
 

@@ -41,7 +41,7 @@ from cti_framework.reports import (
     Trouble,
 )
 from cti_framework.switchboard import Device
-from cti_webitel import provider as provider_module
+from cti_webitel import asked, looks
 from cti_webitel.provider import WebitelCtiProvider
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
 from cti_webitel.simulator import SimulatorOptions, WebitelSimulator, serve_webitel
@@ -436,7 +436,7 @@ async def test_a_cut_while_the_own_phone_rings_is_told_by_the_connection_alone()
 
 
 async def test_the_engine_places_a_call_and_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_SHOWN_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(asked, "_SHOWN_WITHIN_SECONDS", 0.05)
     async with serve(own_answer_seconds=0.0) as simulator:
         bench = Bench(simulator)
         async with bench.running() as provider:
@@ -605,7 +605,7 @@ async def test_a_refused_hang_up_is_an_error() -> None:
 
 
 async def test_a_call_that_no_frame_told_of_is_found_by_the_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.1)
     async with serve() as simulator:
         bench = Bench(simulator)
         async with bench.running():
@@ -617,7 +617,7 @@ async def test_a_call_that_no_frame_told_of_is_found_by_the_second_look(monkeypa
 
 
 async def test_an_end_that_the_second_look_knows_before_it_is_told_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.1)
     async with serve() as simulator:
         tap, bench = Tap(simulator), Bench(simulator)
         async with bench.running() as provider:
@@ -633,7 +633,7 @@ async def test_an_end_that_the_second_look_knows_before_it_is_told_is_not_swallo
 
 
 async def test_what_the_line_missed_of_a_hold_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_LOOK_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.2)
     async with serve() as simulator:
         bench = Bench(simulator)
         async with bench.running():
@@ -646,7 +646,7 @@ async def test_what_the_line_missed_of_a_hold_is_made_up_for(monkeypatch: pytest
 
 
 async def test_a_second_look_that_sees_what_is_known_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.3)
     async with serve() as simulator:
         tap, bench = Tap(simulator), Bench(simulator)
         async with bench.running() as provider:

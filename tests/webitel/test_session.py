@@ -41,7 +41,7 @@ from cti_framework.events import (
 from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.provider import CtiUser
 from cti_framework.switchboard import ChannelCallState, Device, SwitchEvent
-from cti_webitel import provider as provider_module
+from cti_webitel import looks
 from cti_webitel.settings import WebitelUserSettings
 from cti_webitel.simulator import SimulatorOptions, WebitelSimulator, serve_webitel
 from tests.core.scripted import living, told, until, until_state
@@ -356,7 +356,7 @@ async def test_a_row_of_a_leg_that_is_gone_is_no_call() -> None:
 
 
 async def test_a_call_that_is_in_no_row_yet_is_found_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_LOOK_AGAIN_SECONDS", 0.6)
+    monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.6)
     async with serve(table_lag_seconds=0.4) as simulator:
         await ring_in(simulator)
         async with model_at(simulator) as model:
@@ -383,7 +383,7 @@ async def test_a_call_that_is_in_no_row_yet_is_found_a_moment_later(monkeypatch:
     ],
 )
 async def test_what_happens_while_the_switch_is_asked_wins(begin: Step, meanwhile: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "_LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.3)
     async with serve() as simulator:
         await begin(simulator)
         tap = Tap(simulator)
@@ -761,3 +761,18 @@ async def test_initialized_is_told_before_anything_else_of_the_pbx() -> None:
                 seen.append(await until(events, Event))
             kinds = [type(event) for event in seen if not isinstance(event, ProviderStateChanged)]
             assert kinds[0] is Initialized
+
+
+async def test_a_half_open_socket_is_noticed_and_left() -> None:
+    async with serve() as simulator, model_at(simulator, ping_interval_seconds=0.1, command_timeout_seconds=0.2) as model:
+        events = model.events()
+        await ring_in(simulator)
+        await until(events, CallStarted)
+        simulator.configure(half_open=True)
+        lost = await until_state(events, ProviderState.RECONNECTING)
+        assert model.calls[0].stale, "until then nothing pretends"
+        simulator.configure(half_open=False)
+        await until_state(events, ProviderState.IN_SERVICE)
+        await until(events, SnapshotTaken)
+        assert "ping" in str(lost.error)
+        assert line_says(model) == switch_says(simulator)

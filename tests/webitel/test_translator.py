@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from cti_framework.agents import Agent
@@ -26,7 +27,19 @@ from cti_framework.events import (
     Event,
 )
 from cti_framework.line import Line
-from cti_framework.reports import AgentReport, Connected, Ended, InfoChanged, Offered, Originated, Report, Started
+from cti_framework.reports import (
+    AgentReport,
+    Answered,
+    Connected,
+    Ended,
+    InfoChanged,
+    Offered,
+    Originated,
+    RecordingReport,
+    Report,
+    Started,
+)
+from cti_webitel.agents import AGENT_STATES, agent_of
 from cti_webitel.engine.callbacks import (
     Callback,
     OnAcceptCall,
@@ -36,13 +49,15 @@ from cti_webitel.engine.callbacks import (
     OnHangupCall,
     OnHoldCall,
     OnNewCall,
+    OnStartRecordCall,
+    OnStopRecordCall,
     OnUserStatusChange,
     WebitelCall,
     WebitelCallState,
     WebitelUser,
 )
 from cti_webitel.engine.replay import replay_frames
-from cti_webitel.translator import AGENT_STATES, Translator, agent_of, attributes_of, parties_of
+from cti_webitel.translator import Translator, attributes_of, parties_of
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "webitel"
 ALL = sorted(path.name.removesuffix(".frames.jsonl") for path in CAPTURES.glob("*.frames.jsonl"))
@@ -224,8 +239,15 @@ def test_an_enquiry_knows_its_first_call(name: str) -> None:
     replayed = Replayed(frames(name))
     first, second = (call for _, call in replayed.calls(CallStarted))
     assert second.parent_id == first.id
-    causes = [call.cause for call in replayed.finished()]
-    assert (EndCause.TRANSFERRED in causes) is (name == "07-att-xfer-confirm")
+    causes = {call.cause for call in replayed.finished()}
+    assert causes == ({EndCause.TRANSFERRED} if name == "07-att-xfer-confirm" else {EndCause.NORMAL})
+
+
+def test_a_transfer_says_who_sent_the_call_on_and_to_whom() -> None:
+    first, enquiry = Replayed(frames("07-att-xfer-confirm")).finished()
+    (redirection,) = first.redirections
+    assert (redirection.by, redirection.to) == ("100", "0509998877")
+    assert enquiry.redirections == (), "its far end stays where it is"
 
 
 def test_the_own_agent_is_told_and_no_other() -> None:
@@ -332,6 +354,85 @@ def test_a_call_in_that_we_hang_up_is_rejected() -> None:
     told.translator.dropping(CALL_ID)
     (end,) = told.translate(ended(IN, "NORMAL_CLEARING"))
     assert isinstance(end, Ended) and end.cause is EndCause.REJECTED
+
+
+def ended_by(told: Told, call_id: str, headers: dict[str, str]) -> Ended:
+    """End a call as the switch does, and give the report."""
+    call = attrs.evolve(call_of({**headers, "variable_hangup_cause": "NORMAL_CLEARING"}, WebitelCallState.ENDED), uuid=call_id)
+    (end,) = [
+        report for report in told.translate(OnHangupCall(call, "CHANNEL_HANGUP_COMPLETE", LEG)) if isinstance(report, Ended)
+    ]
+    return end
+
+
+ENQUIRY_ID = "1b88478d-628d-4402-b2bc-369df3cf6dd1"
+CONFIRMED = {"variable_w_transfer_result": "confirmed"}
+
+
+def with_an_enquiry() -> tuple[Told, dict[str, str]]:
+    told = Told()
+    enquiry = {**OUT, "variable_w_jsclient_xtransfer": CALL_ID, "Caller-Caller-ID-Number": "0509998877"}
+    told.translate(OnNewCall(call_of(OUT), "CHANNEL_CREATE", LEG))
+    told.translate(OnNewCall(attrs.evolve(call_of(enquiry), uuid=ENQUIRY_ID), "CHANNEL_CREATE", LEG))
+    return told, enquiry
+
+
+@pytest.mark.parametrize("enquiry_first", [False, True])
+@pytest.mark.parametrize("asked", [False, True], ids=["seen only", "asked for here"])
+def test_both_calls_of_a_transfer_end_transferred_whichever_ends_first(enquiry_first: bool, asked: bool) -> None:
+    told, enquiry = with_an_enquiry()
+    if asked:
+        told.translator.transferring(CALL_ID, "0509998877")
+        told.translator.transferring(ENQUIRY_ID, "")
+    first_headers = OUT if asked else {**OUT, **CONFIRMED}
+    enquiry_headers = {**enquiry, **CONFIRMED} if enquiry_first and not asked else enquiry
+    if enquiry_first:
+        second = ended_by(told, ENQUIRY_ID, enquiry_headers)
+        first = ended_by(told, CALL_ID, first_headers)
+    else:
+        first = ended_by(told, CALL_ID, first_headers)
+        second = ended_by(told, ENQUIRY_ID, enquiry_headers)
+    assert first.cause is second.cause is EndCause.TRANSFERRED
+    assert first.redirection is not None
+    assert (first.redirection.by, first.redirection.to) == ("100", "0509998877")
+    assert second.redirection is None
+
+
+def test_a_transfer_that_failed_leaves_an_ordinary_end() -> None:
+    told = Told()
+    told.translate(OnNewCall(call_of(OUT), "CHANNEL_CREATE", LEG), OnBridgeCall(call_of(OUT), "CHANNEL_BRIDGE", LEG))
+    told.translator.transferring(CALL_ID, "102")
+    told.translator.not_transferring(CALL_ID)
+    end = ended_by(told, CALL_ID, OUT)
+    assert (end.cause, end.redirection) == (EndCause.NORMAL, None)
+
+
+def test_an_enquiry_that_is_sent_on_itself_tells_nothing_of_its_first_call() -> None:
+    told, enquiry = with_an_enquiry()
+    told.translator.transferring(ENQUIRY_ID, "102")
+    second = ended_by(told, ENQUIRY_ID, enquiry)
+    assert second.redirection is not None and second.redirection.to == "102"
+    told.translate(OnBridgeCall(call_of(OUT), "CHANNEL_BRIDGE", LEG))
+    assert ended_by(told, CALL_ID, OUT).cause is EndCause.NORMAL
+
+
+def test_a_recording_that_the_site_tells_of() -> None:
+    told = Told()
+    told.translate(OnNewCall(call_of(OUT), "CHANNEL_CREATE", LEG))
+    (begun,) = told.translate(OnStartRecordCall(call_of(OUT), "RECORD_START", LEG))
+    (over,) = told.translate(OnStopRecordCall(call_of(OUT), "RECORD_STOP", LEG))
+    assert isinstance(begun, RecordingReport) and begun.on
+    assert isinstance(over, RecordingReport) and not over.on
+
+
+def test_a_call_that_listens_in_is_connected_when_the_own_phone_is_picked_up() -> None:
+    told = Told()
+    told.translate(OnNewCall(call_of(OUT), "CHANNEL_CREATE", LEG))
+    assert not told.translator.is_listening(CALL_ID)
+    told.translator.listening(CALL_ID)
+    assert told.translator.is_listening(CALL_ID)
+    reports = told.translate(OnAcceptCall(call_of(OUT), "CHANNEL_ANSWER", LEG))
+    assert [type(report) for report in reports] == [Answered, Connected]
 
 
 def test_a_call_adopted_in_the_middle_is_told_with_what_it_had_been_through() -> None:

@@ -1,15 +1,17 @@
 """WebitelCtiProvider: one operator's line at a Webitel engine.
 
-Callbacks arrive in the one task that reads the socket, and are reported from there, so reports are in the engine's order. The
-engine answers ``call`` only when the operator's own phone was picked up, but shows the call long before: the answer is waited
-for in a task of the connection, and ``make_call`` returns when the call appears.
+Callbacks arrive in the one task that reads the socket, and are reported from there, so reports are in the engine's order.
+Verbs run in the host's tasks. What goes on after a verb has returned, and what the provider does by itself, runs in tasks of
+the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import anyio
@@ -17,38 +19,74 @@ import anyio.lowlevel
 import orjson
 from anyio.abc import TaskGroup
 
-from cti_framework.calls import Call, CallDirection, CallFeature, CallState, Party, Side
+from cti_framework.agents import AgentFeature
+from cti_framework.calls import Call, CallFeature, Side
 from cti_framework.clock import SessionClock
 from cti_framework.errors import (
     CommandError,
     CommandRefusedError,
-    CommandStage,
-    CommandUnconfirmedError,
     ConnectionFailedError,
     InvalidArgumentError,
+    NetworkError,
     NotAllowedNowError,
     NotConnectedError,
+    NotSupportedError,
     SettingsError,
 )
-from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, ReplayLine, Reporter, Simulation
-from cti_framework.reports import CallSnapshot, Raw, Report, Snapshot, Started, Trouble
-from cti_webitel.engine.arguments import check_account, check_destination, check_digits
-from cti_webitel.engine.callbacks import NO_PAYLOAD, Callback, CallCallback, OnNewCall, WebitelCall
+from cti_framework.provider import (
+    BaseCtiProvider,
+    Capabilities,
+    CtiUser,
+    FetchProgress,
+    ProviderContext,
+    ReplayLine,
+    Reporter,
+    Simulation,
+)
+from cti_framework.reports import Allowed, Raw, Report, Snapshot, Started, Trouble
+from cti_webitel.agents import AGENT_STATES, AWAY_CAUSES, agent_of
+from cti_webitel.asked import AskedCall, AskedCalls
+from cti_webitel.engine.arguments import check_account, check_destination, check_digits, check_uuid
+from cti_webitel.engine.callbacks import (
+    NO_PAYLOAD,
+    Callback,
+    CallCallback,
+    OnAcceptCall,
+    OnHangupCall,
+    OnNewCall,
+    OnSilenced,
+    OnUuidCall,
+    WebitelDirection,
+)
 from cti_webitel.engine.client import Webitel, WebitelTimeouts
 from cti_webitel.engine.headers import ORIGINATE_NUMBER
 from cti_webitel.engine.replay import replay_frames
-from cti_webitel.engine.snapshot import SeenLeg
+from cti_webitel.looks import LISTENING_FEATURES, Looks
+from cti_webitel.record_ids import RecordIds
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
 from cti_webitel.simulator import SimulatorOptions, serve_webitel
-from cti_webitel.translator import AGENT_STATES, Translator, agent_of, attributes_of, direction_of, parties_of
+from cti_webitel.transfers import Transfers
+from cti_webitel.translator import Translator
 
 __all__ = ["WebitelCtiProvider"]
 
-_FEATURES: Final = CallFeature.DIAL | CallFeature.DROP | CallFeature.HOLD | CallFeature.UNHOLD | CallFeature.DTMF
+_FEATURES: Final = (
+    CallFeature.DIAL
+    | CallFeature.DROP
+    | CallFeature.HOLD
+    | CallFeature.UNHOLD
+    | CallFeature.DTMF
+    | CallFeature.BLIND_TRANSFER
+    | CallFeature.CONSULT
+    | CallFeature.COMPLETE_TRANSFER
+    | CallFeature.CANCEL_TRANSFER
+    | CallFeature.ALTERNATE
+    | CallFeature.MONITOR
+)
+_AGENT_FEATURES: Final = AgentFeature.SET_STATE | AgentFeature.CALL_CENTRE_MODE | AgentFeature.CALL_RECORDS
 
-_SHOWN_WITHIN_SECONDS: Final = 5.0
 _PING_REPLY_SECONDS: Final = 10.0
-_LOOK_AGAIN_SECONDS: Final = 1.0
+_NAME: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 
 def _account_of(settings: WebitelSettings, user: WebitelUserSettings) -> str:
@@ -61,42 +99,6 @@ def _account_of(settings: WebitelSettings, user: WebitelUserSettings) -> str:
             problems=(f"webitel.login: {error.message}",),
             remedy="Give the login as number@domain, or set webitel.domain for logins without one.",
         ) from None
-
-
-def _holders(leg: SeenLeg) -> frozenset[Side]:
-    sides = ((Side.OWN, leg.held_by_own), (Side.OTHER, leg.held_by_other))
-    return frozenset(side for side, holds in sides if holds)
-
-
-class _AskedCall:
-    """A call that was asked for and is not shown yet."""
-
-    __slots__ = ("_decided", "call", "failure", "number")
-
-    def __init__(self, number: str) -> None:
-        self.number = number
-        self.call: Call | None = None
-        self.failure: CommandError | None = None
-        self._decided = anyio.Event()
-
-    def shown(self, call: Call) -> None:
-        self.call = call
-        self._decided.set()
-
-    def failed(self, failure: CommandError) -> None:
-        if not self._decided.is_set():
-            self.failure = failure
-            self._decided.set()
-
-    async def decided(self) -> None:
-        await self._decided.wait()
-
-    async def wait(self) -> Call:
-        await self._decided.wait()
-        if self.call is not None:
-            return self.call
-        assert self.failure is not None
-        raise self.failure
 
 
 class _WhenReady:
@@ -118,7 +120,7 @@ class WebitelCtiProvider(BaseCtiProvider):
     """
 
     provider_api = 1
-    capabilities: ClassVar[Capabilities] = Capabilities(calls=_FEATURES, logged_out_state="NONREG")
+    capabilities: ClassVar[Capabilities] = Capabilities(calls=_FEATURES, agent=_AGENT_FEATURES, logged_out_state="NONREG")
     settings_type = WebitelSettings
     user_settings_type = WebitelUserSettings
     licences: ClassVar[tuple[str, ...]] = ("WebitelCollaboration.Use",)
@@ -127,6 +129,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         super().__init__(context)
         settings: WebitelSettings = context.settings
         user: WebitelUserSettings = context.user_settings
+        self._settings = settings
         self._account = _account_of(settings, user)
         self._translator = Translator(self._account, context.clock)
         self._webitel = Webitel(
@@ -150,7 +153,22 @@ class WebitelCtiProvider(BaseCtiProvider):
         )
         self._tasks: TaskGroup | None = None
         self._logged_in = anyio.Event()
-        self._asked: list[_AskedCall] = []
+        self._asked = AskedCalls(context, self._webitel)
+        self._watchers: list[anyio.Event] = []
+        self._rejected: set[str] = set()
+        # Until then calls that are over may still count.
+        self._has_looked = False
+        self._looks = Looks(context, self._webitel, self._translator, self._asked)
+        self._records = RecordIds()
+        self._transfers = Transfers(
+            context,
+            self._webitel,
+            self._translator,
+            legs_of=self._legs,
+            until=self._until,
+            start=self._start,
+            confirm_seconds=settings.command_timeout_seconds,
+        )
         # Started is the first report of a connection; the engine tells of calls and accounts before it is ready.
         self._early: list[Report] = []
         self._report: Reporter = self._say_later
@@ -170,6 +188,8 @@ class WebitelCtiProvider(BaseCtiProvider):
         self._logged_in = anyio.Event()
         self._early.clear()
         self._report = self._say_later
+        self._rejected.clear()
+        self._has_looked = False
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -181,14 +201,8 @@ class WebitelCtiProvider(BaseCtiProvider):
                 tasks.cancel_scope.cancel()
         finally:
             self._tasks = None
-            for asked in self._asked:
-                asked.failed(
-                    CommandUnconfirmedError(
-                        "The connection ended before the call was shown.",
-                        remedy="It may ring all the same: look at the calls when the connection is back.",
-                    )
-                )
-            self._asked.clear()
+            self._asked.disconnected()
+            self._wake_watchers()
         if failure is not None:
             raise failure
 
@@ -196,14 +210,71 @@ class WebitelCtiProvider(BaseCtiProvider):
         translate = self._translator.translate
         reports: list[Report] = []
         for callback in callbacks:
-            reports += translate(callback)
-            if self._asked and type(callback) is OnNewCall:
-                # Who asked for it is given the call as it is shown from now on.
+            follow_up = _FOLLOW_UPS.get(type(callback))
+            if follow_up is None and not self._asked:
+                reports += translate(callback)
+                continue
+            # What it sets off needs the line to know what came before it, and it.
+            if reports:
                 self._report(*reports)
                 reports.clear()
-                self._match_asked(callback.call)
+            before = self.context.call(callback.call.uuid) if isinstance(callback, CallCallback) else None
+            told = translate(callback)
+            if told:
+                self._report(*told)
+            if follow_up is not None:
+                follow_up(self, callback, before)
+            if self._asked and isinstance(callback, CallCallback):
+                # A call whose beginning was missed may say only later what it was asked for.
+                self._asked.match(callback.call)
         if reports:
             self._report(*reports)
+        if self._watchers:
+            self._wake_watchers()
+
+    def _call_began(self, callback: OnNewCall, before: Call | None) -> None:
+        call = callback.call
+        if (
+            self._settings.reject_as_busy
+            and self._tasks is not None
+            and self._has_looked
+            and not callback.adopted
+            and call.direction is WebitelDirection.INBOUND
+            # A call that somebody makes has another leg, or a queue; one that listens in has neither.
+            and (call.other_leg_uuid is not None or call.cc_queue is not None)
+            and self._translator.open_calls - len(self._rejected) > 1
+        ):
+            self._rejected.add(call.uuid)
+            self._tasks.start_soon(self._reject, call.uuid)
+
+    def _call_answered(self, callback: OnAcceptCall, before: Call | None) -> None:
+        self._records.learn_from(callback.call)
+
+    def _call_renamed(self, callback: OnUuidCall, before: Call | None) -> None:
+        if callback.new_id:
+            self._records.learn(callback.call.uuid, callback.new_id)
+
+    def _call_ended(self, callback: OnHangupCall, before: Call | None) -> None:
+        call = callback.call
+        self._rejected.discard(call.uuid)
+        if call.answered_microseconds is not None:
+            self._records.learn_from(call)
+        parent_id = call.attended_transfer_call_uuid
+        if parent_id is None or self._tasks is None or call.transfer_result == "confirmed":
+            return
+        # Whoever put both on hold meant to.
+        if before is None or Side.OWN not in before.held_by:
+            self._tasks.start_soon(self._transfers.take_back, parent_id)
+
+    def _silenced(self, callback: OnSilenced, before: Call | None) -> None:
+        error = NetworkError(
+            "Another program of this account has logged out, which silenced this one; it has logged in again.",
+            step="login",
+            remedy="Let the other program close its connection without the command logout.",
+        )
+        self._report(Trouble(at=self.context.clock.now(), error=error))
+        if self._tasks is not None:
+            self._tasks.start_soon(self._look_at_once)
 
     def _say_later(self, *reports: Report) -> None:
         self._early += reports
@@ -214,9 +285,10 @@ class WebitelCtiProvider(BaseCtiProvider):
             Started(
                 at=self.context.clock.now(),
                 features=_FEATURES,
+                agent_features=_AGENT_FEATURES if own is None or own.agent else _AGENT_FEATURES & ~AgentFeature.CALL_CENTRE_MODE,
                 agent_states=AGENT_STATES,
                 own_numbers=(self._account.partition("@")[0],),
-                agent=None if own is None else agent_of(own),
+                agent=None if own is None else agent_of(own, in_call=bool(self._webitel.call_ids)),
             )
         )
         self._report = self.context.report
@@ -238,18 +310,6 @@ class WebitelCtiProvider(BaseCtiProvider):
         if self.context.trace is not None:
             self.context.trace("to_pbx", func, ", ".join(str(value) for value in args.values()))
 
-    def _match_asked(self, call: WebitelCall) -> None:
-        # The engine gives no identifier of ours back with the call, only the number that was asked for, on each own phone
-        # that rings for it (facts: webitel-protocol 3.2, 5.1).
-        number = call.headers.get(ORIGINATE_NUMBER)
-        shown = self.context.call(call.uuid)
-        if number is None or shown is None:
-            return
-        asked = next((asked for asked in self._asked if asked.number == number), None)
-        if asked is not None:
-            self._asked.remove(asked)
-            asked.shown(shown)
-
     # ------------------------------------------------------------------ what the host asks
 
     async def snapshot(self) -> Snapshot:
@@ -262,100 +322,17 @@ class WebitelCtiProvider(BaseCtiProvider):
             CommandError: The engine did not answer, or refused.
         """
         await self._logged_in.wait()
-        seen, begun = await self._webitel.look()
-        self._agree_with(seen)
-        # A call asked for meanwhile is known by its dump now, so no frame will tell that it begins; who asked waits for that.
-        self._tell_begun([leg for leg in seen if self._is_asked(leg.call)], begun)
-        own_user = self._webitel.own_user
-        return Snapshot(
-            at=self.context.clock.now(),
-            calls=tuple(self._seen(leg) for leg in seen),
-            agent=None if own_user is None else agent_of(own_user),
-        )
-
-    def _agree_with(self, seen: Iterable[SeenLeg]) -> None:
-        for leg in seen:
-            if leg.dump.dumped_microseconds is not None:
-                self.context.clock.from_microseconds(leg.dump.dumped_microseconds, just_now=True)
-        self._translator.take_over(((leg.call, leg.dump.bridged) for leg in seen), known=self._webitel.call_ids)
-
-    def _tell_begun(self, legs: Sequence[SeenLeg], begun: Iterable[CallCallback]) -> None:
-        """Show calls that no frame will tell of, with all that is known about them."""
-        if legs:
-            seen = tuple(self._seen(leg) for leg in legs)
-            self.context.report(Snapshot(at=self.context.clock.now(), calls=seen, complete=False))
-        for callback in begun:
-            if isinstance(callback, OnNewCall):
-                self._match_asked(callback.call)
-
-    def _is_asked(self, call: WebitelCall) -> bool:
-        number = call.headers.get(ORIGINATE_NUMBER)
-        return number is not None and any(asked.number == number for asked in self._asked)
-
-    def _seen(self, leg: SeenLeg) -> CallSnapshot:
-        call, dump = leg.call, leg.dump
-        own, other = parties_of(call)
-        held_by = _holders(leg)
-        state = CallState.CONNECTED if dump.bridged else CallState.ALERTING
-        return CallSnapshot(
-            call_id=call.uuid,
-            direction=direction_of(call),
-            state=CallState.HELD if held_by else state,
-            held_by=held_by,
-            own=own,
-            other=other,
-            parent_id=call.attended_transfer_call_uuid,
-            started_at=self._time(call.created_microseconds),
-            answered_at=self._time(call.answered_microseconds),
-            connected_at=self._time(dump.bridged_microseconds) if dump.bridged else None,
-            attributes=attributes_of(call),
-        )
+        snapshot = await self._looks.snapshot()
+        self._has_looked = True
+        return snapshot
 
     async def _look_again(self) -> None:
-        """Find what the first look could not see.
-
-        A leg made just before the log in may be in no list yet, and the engine tells nothing of it while it rings. One that
-        is gone may have ended before anybody listened.
-        """
         await self._logged_in.wait()
-        try:
-            await anyio.sleep(_LOOK_AGAIN_SECONDS)
-            seen, begun = await self._webitel.look(forget_gone=False)
-            self._agree_with(seen)
-            self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
-            if self._webitel.call_ids <= {leg.call.uuid for leg in seen}:
-                return
-            # An end that is on its way is told by then.
-            await anyio.sleep(_LOOK_AGAIN_SECONDS)
-            known = self._webitel.call_ids
-            seen, begun = await self._webitel.look()
-            self._agree_with(seen)
-            self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
-            self._tell_gone(known - self._webitel.call_ids)
-        except CommandError as error:
-            self.context.log.warning("webitel.look_again.failed", reason=str(error))
+        await self._looks.again()
 
-    def _tell_gone(self, call_ids: Iterable[str]) -> None:
-        gone = tuple(
-            CallSnapshot(call_id=call_id, direction=CallDirection.UNKNOWN, state=CallState.NONE, own=Party(), other=Party())
-            for call_id in call_ids
-            if self.context.call(call_id) is not None
-        )
-        if gone:
-            self.context.report(Snapshot(at=self.context.clock.now(), calls=gone, complete=False))
-
-    def _is_behind(self, leg: SeenLeg) -> bool:
-        """Whether the line does not know what a dump said: the frames that tell the same later are none of news any more."""
-        known = self.context.call(leg.call.uuid)
-        return (
-            known is None
-            or (known.answered_at is None and leg.call.answered_microseconds is not None)
-            or (known.connected_at is None and leg.dump.bridged)
-            or known.held_by != _holders(leg)
-        )
-
-    def _time(self, microseconds: int | None) -> datetime | None:
-        return None if microseconds is None else self.context.clock.from_microseconds(microseconds)
+    async def _look_at_once(self) -> None:
+        await self._logged_in.wait()
+        await self._looks.again(after_seconds=0.0)
 
     async def make_call(self, destination: str) -> Call:
         """Ring the operator's own phone, and the destination once it is picked up.
@@ -372,48 +349,10 @@ class WebitelCtiProvider(BaseCtiProvider):
             CommandUnconfirmedError: No answer, and no call was shown.
         """
         number = check_destination(destination)
-        tasks = self._connected("make_call")
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        asked = _AskedCall(number)
-        # It stays there when nobody waits for it any more: the call that comes is not the next one's.
-        self._asked.append(asked)
-        tasks.start_soon(self._originate, asked)
-        return await asked.wait()
+        return await self._ask(AskedCall(number), lambda: self._webitel.call(number))
 
-    async def _originate(self, asked: _AskedCall) -> None:
-        await self._ask_for(asked)
-        if asked in self._asked:
-            self._asked.remove(asked)
-
-    async def _ask_for(self, asked: _AskedCall) -> None:
-        try:
-            await self._webitel.call(asked.number)
-        except CommandRefusedError as error:
-            # If the call was shown, its end is told by the engine's events.
-            cause = (error.pbx_text or "").removeprefix("-ERR").strip()
-            asked.failed(
-                CommandRefusedError(
-                    f"The engine refused the call to {asked.number}: {cause or 'no reason given'}.",
-                    pbx_text=cause,
-                    remedy="The operator's own phone rings first: check that it is registered and free.",
-                )
-            )
-        except CommandError as error:
-            if asked.call is None:
-                asked.failed(error)
-            elif self._webitel.ready:
-                self.context.report(Trouble(at=self.context.clock.now(), error=error, call_id=asked.call.id))
-        else:
-            # The events come by another way than the answer and may still be on theirs (facts: webitel-protocol 2).
-            with anyio.move_on_after(_SHOWN_WITHIN_SECONDS):
-                await asked.decided()
-            asked.failed(
-                CommandError(
-                    f"The engine placed the call to {asked.number} and tells nothing about it.",
-                    stage=CommandStage.ACCEPTED,
-                    remedy="Another program of this account has logged out, which silences all of them; connect again.",
-                )
-            )
+    async def _ask(self, asked: AskedCall, act: Callable[[], Awaitable[object]]) -> Call:
+        return await self._asked.ask(self._connected(asked.verb), asked, act)
 
     async def drop_call(self, call: Call) -> None:
         """Hang up every own leg of the call.
@@ -421,18 +360,12 @@ class WebitelCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        legs = list(self._legs("drop_call", call))
-        self._translator.dropping(call.id)
-        refusals: list[CommandRefusedError] = []
-        # Of several phones that ring, one may be told of only while another one is hung up.
-        for leg in legs:
-            try:
-                await self._webitel.hangup(leg)
-            except CommandRefusedError as error:
-                refusals.append(error)
-            legs.extend(late for late in self._webitel.legs.get(call.id, ()) if late not in legs)
+        self._legs("drop_call", call)
+        current = self.context.call(call.id) or call
+        self._translator.dropping(current.id)
+        count, refusals = await self._hang_up_all(current.id)
         # The end of one of them can end the others: only if none could be hung up it is a failure.
-        if len(refusals) == len(legs):
+        if len(refusals) == count:
             raise refusals[0]
 
     async def hold_call(self, call: Call) -> None:
@@ -463,15 +396,269 @@ class WebitelCtiProvider(BaseCtiProvider):
         leg = self._legs("send_dtmf", call)[0]
         await self._webitel.dtmf(leg, check_digits(digits))
 
+    # ------------------------------------------------------------------ two calls, and sending one on
+
+    async def make_consult_call(self, call: Call, destination: str) -> Call:
+        """Hold the call, and ring the operator's own phone and the destination on its behalf.
+
+        Where the engine refuses the enquiry, a call that was held for it is taken back.
+
+        Args:
+            call: The first call.
+            destination: As for ``make_call``.
+
+        Returns:
+            The enquiry, as soon as the own phone rings for it.
+
+        Raises:
+            InvalidArgumentError: The destination holds something that cannot be dialled.
+            CommandError: As for every verb.
+        """
+        number = check_destination(destination)
+        self._connected("make_consult_call")
+        held_now = await self._transfers.hold_for("make_consult_call", call)
+        # It may have got another identifier meanwhile.
+        first = self.context.call(call.id) or call
+        leg = self._legs("make_consult_call", first)[0]
+
+        async def give_back() -> None:
+            if held_now:
+                await self._transfers.take_back(first.id)
+
+        asked = AskedCall(number, first.id, "make_consult_call", undo=give_back)
+        return await self._ask(asked, lambda: self._webitel.consult(number, parent_call_id=first.id, leg=leg))
+
+    async def complete_transfer(self, call: Call, consult_call: Call) -> None:
+        """Join the two far ends and leave; both calls end as transferred.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry.
+
+        Raises:
+            CommandError: As for every verb.
+        """
+        await self._transfers.complete(call, consult_call)
+
+    async def cancel_transfer(self, call: Call, consult_call: Call) -> None:
+        """End the enquiry; the first call comes back.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry.
+
+        Raises:
+            CommandError: As for every verb.
+        """
+        await self._transfers.cancel(call, consult_call)
+
+    async def alternate(self, call: Call, consult_call: Call) -> None:
+        """Hold the one that is talked to, then take the other one back.
+
+        Args:
+            call: The first call.
+            consult_call: The enquiry.
+
+        Raises:
+            CommandError: As for every verb.
+        """
+        await self._transfers.alternate(call, consult_call)
+
+    async def blind_transfer(self, call: Call, destination: str) -> None:
+        """Send the far end on to somebody else; the call ends as transferred.
+
+        Args:
+            call: The call.
+            destination: As for ``make_call``.
+
+        Raises:
+            InvalidArgumentError: The destination holds something that cannot be dialled.
+            CommandError: As for every verb.
+        """
+        await self._transfers.blind(call, check_destination(destination))
+
+    # ------------------------------------------------------------------ the operator, recordings, others' calls
+
+    async def set_agent_state(self, state: str, reason: str | None = None) -> None:
+        """Become ready, or be away.
+
+        Args:
+            state: ``ONHOOK``, ``ONBREAK``, ``DND``, ``CALLFORWARD`` or ``VOICEMAIL``.
+            reason: A note beside why he is away, in the operator's own words.
+
+        Raises:
+            InvalidArgumentError: It is none of these, or ``ONHOOK`` is given a reason.
+            CommandError: As for every verb.
+        """
+        if state == "ONHOOK" and reason is None:
+            await self._webitel.set_status("ONHOOK")
+        elif state in AWAY_CAUSES:
+            await self._webitel.busy(state, reason or "")
+        elif state == "ONHOOK":
+            raise InvalidArgumentError("The state 'ONHOOK' takes no reason.", remedy="Give one only with why you are away.")
+        else:
+            raise InvalidArgumentError(f"{state!r} is no state that can be set.", remedy=f"Set ONHOOK, {', '.join(AWAY_CAUSES)}.")
+
+    async def set_call_centre_mode(self, on: bool) -> None:
+        """Take calls of queues, or no longer.
+
+        Args:
+            on: Whether to take them.
+
+        Raises:
+            CommandError: As for every verb.
+        """
+        if on:
+            await self._webitel.call_centre_login(on_demand=self._settings.call_centre_on_demand)
+        else:
+            await self._webitel.call_centre_logout()
+
+    async def query_recordings(self, call_id: str) -> tuple[str, ...]:
+        """Ask where a call's recording can be fetched.
+
+        Args:
+            call_id: An identifier of the call: one that it had while it was up does, too, while the session remembers it.
+
+        Returns:
+            One link, which holds a key and a token; none if there is no recording.
+
+        Raises:
+            CommandError: As for every verb.
+        """
+        link = await self._webitel.recording_link(self._records.of(call_id))
+        return () if link is None else (link.get_secret_value(),)
+
+    async def fetch_recording(
+        self, link: str, directory: Path, *, progress: Callable[[FetchProgress], object] | None = None
+    ) -> Path:
+        """Save a recording as a file, or go on with one that broke off.
+
+        Args:
+            link: As ``query_recordings`` gave it.
+            directory: Where to.
+            progress: Told whenever bytes came in.
+
+        Returns:
+            The file: the recording's identifier, with the extension of what it is.
+
+        Raises:
+            InvalidArgumentError: The link is none.
+            RecordingError: It cannot be fetched, or not be saved.
+        """
+        # The HTTP library is loaded by whoever needs it.
+        from cti_webitel.recordings import download_recording
+
+        saved = await download_recording(link, directory, progress=progress, log=self.context.log)
+        return saved.path
+
+    async def monitor(self, call_id: str, mode: str) -> Call:
+        """Ring the operator's own phone, on which somebody else's call is heard when it is picked up.
+
+        Args:
+            call_id: That call: the identifier of one of its legs, or of its first one, as ``Webitel.show_channels`` lists them.
+            mode: ``"listen"``; ``"whisper"`` where ``webitel.whisper_side`` says how.
+
+        Returns:
+            The operator's own call that listens.
+
+        Raises:
+            NotSupportedError: The mode is not to be had at this site.
+            CommandError: As for every verb.
+        """
+        side = self._side(mode)
+        self._connected("monitor")
+        leg, number = await self._leg_to_hear(call_id)
+        # The engine shows this name of whom a call is for, and takes it for one of our own making then.
+        variables = {ORIGINATE_NUMBER.removeprefix("variable_"): number}
+        asked = AskedCall(number, verb="monitor", on_shown=self._listens)
+        return await self._ask(asked, lambda: self._webitel.eavesdrop(leg, side=side, variables=variables))
+
+    def _side(self, mode: str) -> str | None:
+        if mode == "listen":
+            return None
+        if mode == "whisper" and self._settings.whisper_side is not None:
+            return self._settings.whisper_side
+        raise NotSupportedError(
+            f"monitor: the mode {mode!r} is not to be had here.",
+            command="monitor",
+            remedy="Use 'listen'; for 'whisper' the site has to name the side in webitel.whisper_side.",
+        )
+
+    async def _leg_to_hear(self, call_id: str) -> tuple[str, str]:
+        """Find a leg of somebody's call, and the number to show for it."""
+        check_uuid(call_id)
+        rows = await self._webitel.show_channels()
+        legs = [row for row in rows if call_id in (row.get("uuid"), row.get("call_uuid"))]
+        own = [row for row in legs if row.get("uuid") == call_id] or [row for row in legs if row.get("presence_id")] or legs
+        if not own or not isinstance(own[0].get("uuid"), str):
+            raise CommandRefusedError(
+                f"There is no call {call_id!r} to listen to.", command="monitor", remedy="Take an identifier of a leg that is up."
+            )
+        presence = own[0].get("presence_id")
+        names = (presence.partition("@")[0] if isinstance(presence, str) else "", own[0].get("cid_num"))
+        # It is shown, and sent along: what it may hold is what an account's name may.
+        shown = next((name for name in names if isinstance(name, str) and _NAME.fullmatch(name)), "unknown")
+        return own[0]["uuid"], shown
+
+    def _listens(self, call_id: str) -> None:
+        self._translator.listening(call_id)
+        # There is nobody to hold, and nobody to send on.
+        self.context.report(Allowed(at=self.context.clock.now(), call_id=call_id, features=LISTENING_FEATURES))
+
+    async def _reject(self, call_id: str) -> None:
+        try:
+            # Refused where the caller has given up, or the end of one leg ended the others.
+            await self._hang_up_all(call_id, "USER_BUSY")
+        except CommandError as error:
+            if self._webitel.connected:
+                self.context.report(Trouble(at=self.context.clock.now(), error=error, call_id=call_id))
+
+    async def _hang_up_all(self, call_id: str, cause: str | None = None) -> tuple[int, list[CommandRefusedError]]:
+        """Hang up every own leg of a call; tell how many there were, and what was refused."""
+        legs = list(self._webitel.legs.get(call_id, ()))
+        refusals: list[CommandRefusedError] = []
+        # Of several phones that ring, one may be told of only while another one is hung up.
+        for leg in legs:
+            try:
+                await self._webitel.hangup(leg, cause)
+            except CommandRefusedError as error:
+                refusals.append(error)
+            legs.extend(late for late in self._webitel.legs.get(call_id, ()) if late not in legs)
+        return len(legs), refusals
+
+    def _start(self, act: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> None:
+        if self._tasks is not None:
+            self._tasks.start_soon(act, *arguments)
+
+    # ------------------------------------------------------------------ what verbs need
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until the line shows something; tell whether it did."""
+        with anyio.move_on_after(seconds):
+            while not done():
+                if self._tasks is None or not self._webitel.connected:
+                    return False
+                changed = anyio.Event()
+                self._watchers.append(changed)
+                await changed.wait()
+            return True
+        return False
+
+    def _wake_watchers(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for changed in watchers:
+            changed.set()
+
     def _legs(self, verb: str, call: Call) -> tuple[str, ...]:
         """Find the own legs of a call: the one that commands go to, which was picked up, comes first."""
-        legs = self._webitel.legs.get(call.id, ())
+        known = self.context.call(call.id)
+        legs = self._webitel.legs.get(call.id if known is None else known.id, ())
         if not legs:
             raise NotAllowedNowError(f"{verb} for call {call.id!r}", reason="the engine does not know it any more", command=verb)
         return legs
 
     def _connected(self, verb: str) -> TaskGroup:
-        if self._tasks is None or not self._webitel.ready:
+        if self._tasks is None or not self._webitel.connected:
             raise NotConnectedError(f"{verb} was not sent: there is no connection to the engine.", command=verb)
         return self._tasks
 
@@ -515,8 +702,9 @@ class WebitelCtiProvider(BaseCtiProvider):
         """
         async with serve_webitel(host, port, control_port) as served:
             yield (
-                f"Webitel engine at {served.url}, control port {served.control_port}. Accounts 100, 101, 102 (users) and 200"
-                " (administrator) in demo.local; the password is the number. The far end answers by itself."
+                f"Webitel engine at {served.url}, recordings at {served.recordings_url}, control port {served.control_port}."
+                " Accounts 100, 101, 102 (users) and 200 (administrator) in demo.local; the password is the number."
+                " The far end answers by itself."
             )
 
     @classmethod
@@ -546,6 +734,18 @@ class WebitelCtiProvider(BaseCtiProvider):
                     reports=translator.translate(output),
                     text=output.name,
                 )
+
+
+_FOLLOW_UPS: Final[Mapping[type[Callback], Callable[[WebitelCtiProvider, Any, Call | None], None]]] = MappingProxyType(
+    {
+        OnNewCall: WebitelCtiProvider._call_began,
+        OnAcceptCall: WebitelCtiProvider._call_answered,
+        OnUuidCall: WebitelCtiProvider._call_renamed,
+        OnHangupCall: WebitelCtiProvider._call_ended,
+        OnSilenced: WebitelCtiProvider._silenced,
+    }
+)
+"""What a callback sets off beside its reports."""
 
 
 def _in_words(frame: dict[str, Any], func: str | None) -> tuple[str, str]:

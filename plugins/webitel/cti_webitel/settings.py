@@ -33,6 +33,10 @@ class WebitelSettings:
         ring_timeout_seconds: The longest that it may take to answer ``call``, which waits for the operator's own phone.
         hold_grace_seconds: How long after a call state HELD its HOLD may come; without one the far end holds.
         ping_interval_seconds: How often the engine is asked whether it is there.
+        reject_as_busy: A second incoming call is hung up as busy instead of ringing beside the first; it is told all the same.
+        call_centre_on_demand: Call-centre mode gives calls of queues only when they are asked for.
+        whisper_side: What the engine's ``eavesdrop`` takes as the side on which a supervisor is heard by one party alone.
+            Without it there is no whispering.
     """
 
     connection_string: str = setting(
@@ -49,6 +53,9 @@ class WebitelSettings:
     ring_timeout_seconds: float = setting(default=65.0, validator=_POSITIVE, help="Time for the command call.")
     hold_grace_seconds: float = setting(default=1.0, validator=_POSITIVE, help="Time between HELD and HOLD.")
     ping_interval_seconds: float = setting(default=50.0, validator=_POSITIVE, help="Time between keep-alives.")
+    reject_as_busy: bool = setting(default=False, help="Hang a second incoming call up as busy.")
+    call_centre_on_demand: bool = setting(default=False, help="Take calls of queues on demand only.")
+    whisper_side: str | None = setting(default=None, help="The side on which a supervisor is heard by one party alone.")
 
 
 @attrs.frozen(kw_only=True)

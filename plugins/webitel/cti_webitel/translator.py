@@ -8,14 +8,13 @@ picked up, for the switch joins it then (facts: webitel-protocol 4.5, 7.8; captu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 
-from cti_framework.agents import Agent, AgentState
-from cti_framework.calls import NO_ATTRIBUTES, CallDirection, EndCause, Party, Side
+from cti_framework.calls import NO_ATTRIBUTES, CallDirection, EndCause, Party, Redirection, Side
 from cti_framework.clock import SessionClock
 from cti_framework.construct import constructor
 from cti_framework.reports import (
@@ -28,10 +27,12 @@ from cti_framework.reports import (
     InfoChanged,
     Offered,
     Originated,
+    RecordingReport,
     Report,
     Retrieved,
     Tones,
 )
+from cti_webitel.agents import agent_of
 from cti_webitel.engine.callbacks import (
     Callback,
     CallCallback,
@@ -43,6 +44,8 @@ from cti_webitel.engine.callbacks import (
     OnHangupCall,
     OnHoldCall,
     OnNewCall,
+    OnStartRecordCall,
+    OnStopRecordCall,
     OnUnholdCall,
     OnUserStatusChange,
     OnUuidCall,
@@ -70,18 +73,7 @@ from cti_webitel.engine.headers import (
     WEBITEL_CALL,
 )
 
-__all__ = ["AGENT_STATES", "Translator", "agent_of", "attributes_of", "direction_of", "parties_of"]
-
-AGENT_STATES: Final = (
-    AgentState("ONHOOK", "Ready", ready=True),
-    AgentState("DND", "Do not disturb"),
-    AgentState("ONBREAK", "Break", selectable=False),
-    AgentState("CALLFORWARD", "Forwarding", selectable=False),
-    AgentState("VOICEMAIL", "Voice mail", selectable=False),
-    AgentState("ISBUSY", "In a call", selectable=False),
-    AgentState("NONREG", "No phone registered", selectable=False, logged_out=True),
-)
-"""What an operator of Webitel can be (facts: creatio-cti 2.9, webitel-protocol 3.3)."""
+__all__ = ["Translator", "attributes_of", "direction_of", "parties_of"]
 
 _NOTHING: Final[tuple[Report, ...]] = ()
 _ABOUT_CALL: Final = (
@@ -115,6 +107,12 @@ _ended = constructor(Ended)
 _party_of = constructor(Party)
 
 
+# An own leg ends at once when its far end is sent on. A command whose answer was lost may not have acted: an end much later is
+# another one's doing.
+_TRANSFER_TAKES: Final = timedelta(seconds=5)
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
 @attrs.define
 class _Shown:
     """What was told of a call."""
@@ -129,6 +127,12 @@ class _Shown:
     """Which way it goes was told by a frame that can say so; what later ones say is about bridges, not about the call."""
     connected: bool = False
     dropped: bool = False
+    transferred: bool = False
+    """Its far end was asked to go on without us."""
+    transferred_to: str = ""
+    transferring_until: datetime = _NEVER
+    listening: bool = False
+    """It is no call of two parties: we listen in on somebody else's."""
 
 
 class Translator:
@@ -143,6 +147,8 @@ class Translator:
         self.account = account
         self._clock = clock
         self._shown: dict[str, _Shown] = {}
+        self._renamed: dict[str, str] = {}
+        self._user: WebitelUser | None = None
         self._translate: dict[type[Callback], Callable[[Any], tuple[Report, ...]]] = {
             OnNewCall: self._on_new,
             OnAcceptCall: self._on_accept,
@@ -154,6 +160,8 @@ class Translator:
             OnDtmfCall: self._on_dtmf,
             OnUuidCall: self._on_uuid,
             OnHangupCall: self._on_hangup,
+            OnStartRecordCall: self._on_record,
+            OnStopRecordCall: self._on_record,
             OnUserStatusChange: self._on_user,
         }
 
@@ -178,6 +186,67 @@ class Translator:
         shown = self._shown.get(call_id)
         if shown is not None:
             shown.dropped = True
+            shown.transferred, shown.transferred_to = False, ""
+
+    def transferring(self, call_id: str, to: str) -> None:
+        """Note that the far end of a call is being sent on: for the switch that end, too, is an ordinary one.
+
+        Args:
+            call_id: Which.
+            to: To whom: a number; empty where it is the other call's affair.
+        """
+        shown = self._shown.get(call_id)
+        if shown is not None:
+            shown.transferred, shown.transferred_to = True, to
+            shown.transferring_until = self._clock.now() + _TRANSFER_TAKES
+
+    def not_transferring(self, call_id: str) -> None:
+        """Note that sending a call's far end on failed.
+
+        Args:
+            call_id: Which.
+        """
+        shown = self._shown.get(call_id)
+        if shown is not None:
+            shown.transferred, shown.transferred_to = False, ""
+
+    def listening(self, call_id: str) -> None:
+        """Note that a call only listens in on another: no bridge is ever told of it.
+
+        Args:
+            call_id: Which.
+        """
+        shown = self._shown.get(call_id)
+        if shown is not None:
+            shown.listening = True
+
+    def is_listening(self, call_id: str) -> bool:
+        """Tell whether a call only listens in on another.
+
+        Args:
+            call_id: Which.
+
+        Returns:
+            Whether.
+        """
+        shown = self._shown.get(call_id)
+        return shown is not None and shown.listening
+
+    def is_open(self, call_id: str) -> bool:
+        """Tell whether a call began and did not end, as far as callbacks have been translated.
+
+        Args:
+            call_id: Which.
+
+        Returns:
+            Whether.
+        """
+        return call_id in self._shown
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls began and did not end, as far as callbacks have been translated."""
+        return len(self._shown)
 
     def take_over(self, seen: Iterable[tuple[WebitelCall, bool]], *, known: Collection[str]) -> None:
         """Agree with a snapshot of the switch: know what it shows, and forget what is over.
@@ -191,6 +260,7 @@ class Translator:
             shown.connected = shown.connected or connected
         for call_id in [shown_id for shown_id in self._shown if shown_id not in known]:
             del self._shown[call_id]
+        self._renamed = {old: new for old, new in self._renamed.items() if new in self._shown}
 
     # ------------------------------------------------------------------ calls
 
@@ -227,7 +297,9 @@ class Translator:
                 parent_id=shown.parent_id,
                 attributes=attributes,
             )
-        return (begun, *self._missed(callback, shown)) if callback.adopted else (begun,)
+        if callback.adopted:
+            return (begun, *self._missed(callback, shown), *self._agent_again())
+        return (begun,) if self._user is None else (begun, *self._agent_again())
 
     def _missed(self, callback: OnNewCall, shown: _Shown) -> tuple[Report, ...]:
         """Tell what a call that was adopted in the middle had been through before the frame that it became known by."""
@@ -251,7 +323,7 @@ class Translator:
         answered = _answered(at=at, call_id=call.uuid)
         news = self._news(call, shown, at)
         told = (answered,) if news is None else (answered, news)
-        if call.direction is not WebitelDirection.INBOUND:
+        if call.direction is not WebitelDirection.INBOUND and not shown.listening:
             return told
         # Also where no bridge is told of: a queue, or an announcement that the switch itself speaks.
         shown.connected = True
@@ -316,22 +388,58 @@ class Translator:
         shown = self._shown.get(old)
         if shown is not None and callback.trigger not in ("CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"):
             self._shown[new] = self._shown.pop(old)
+            self._renamed[old] = new
         return (_id_changed(at=self._clock.now(), call_id=old, new_id=new),)
 
     def _on_hangup(self, callback: OnHangupCall) -> tuple[Report, ...]:
         call = callback.call
         shown = self._shown.pop(call.uuid, None)
+        at = self._at(call.hangup_microseconds)
         cause = end_cause(call.hangup_cause, call.transfer_result)
-        if cause is EndCause.NORMAL and shown is not None and not shown.connected:
+        if shown is None:
+            return (_ended(at=at, call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause),)
+        redirection = None
+        if cause is EndCause.TRANSFERRED or (shown.transferred and cause is EndCause.NORMAL and at <= shown.transferring_until):
+            cause = EndCause.TRANSFERRED
+            redirection = self._redirection(call, shown, at)
+        elif cause is EndCause.NORMAL and not shown.connected:
             cause = _unanswered(call, shown)
-        return (_ended(at=self._at(call.hangup_microseconds), call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause),)
+        ended = _ended(at=at, call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause, redirection=redirection)
+        return (ended,) if self._user is None else (ended, *self._agent_again())
+
+    def _redirection(self, call: WebitelCall, shown: _Shown, at: datetime) -> Redirection | None:
+        """Tell who sent a transferred call's far end on, and to whom; nothing of an enquiry, whose far end stays where it is."""
+        if shown.parent_id is not None and not shown.transferred_to:
+            parent = self._shown.get(self._renamed.get(shown.parent_id, shown.parent_id))
+            if parent is not None:
+                # Which of the two ends first is not certain.
+                parent.transferred = True
+                parent.transferred_to = parent.transferred_to or shown.other.number
+            return None
+        to = shown.transferred_to
+        for enquiry in self._shown.values():
+            if enquiry.parent_id is not None and self._renamed.get(enquiry.parent_id, enquiry.parent_id) == call.uuid:
+                enquiry.transferred = True
+                to = to or enquiry.other.number
+        return Redirection(by=shown.own.number or self.account.partition("@")[0], to=to, at=at) if to else None
+
+    def _on_record(self, callback: CallCallback) -> tuple[Report, ...]:
+        on = type(callback) is OnStartRecordCall
+        return (RecordingReport(at=self._clock.now(), call_id=callback.call.uuid, on=on),)
 
     # ------------------------------------------------------------------ the agent
 
     def _on_user(self, callback: OnUserStatusChange) -> tuple[Report, ...]:
         if not callback.user.is_own:
             return _NOTHING
-        return (AgentReport(at=self._clock.now(), agent=agent_of(callback.user)),)
+        # While he is away, what he is depends on his calls, too; told in no order to them (facts: webitel-protocol 4.2).
+        self._user = callback.user if callback.user.away not in ("", "NONE") else None
+        return (AgentReport(at=self._clock.now(), agent=agent_of(callback.user, in_call=bool(self._shown))),)
+
+    def _agent_again(self) -> tuple[Report, ...]:
+        if self._user is None:
+            return _NOTHING
+        return (AgentReport(at=self._clock.now(), agent=agent_of(self._user, in_call=bool(self._shown))),)
 
 
 def _unanswered(call: WebitelCall, shown: _Shown) -> EndCause:
@@ -342,19 +450,6 @@ def _unanswered(call: WebitelCall, shown: _Shown) -> EndCause:
     # the far end rang does not (facts: esl-control, click to call).
     by_own_phone = call.headers.get("Original-Channel-Call-State") == "RING_WAIT"
     return EndCause.CANCELLED if shown.dropped or by_own_phone else EndCause.NO_ANSWER
-
-
-def agent_of(user: WebitelUser) -> Agent:
-    """Tell the operator's state: why he is away, or else what his phone does (facts: webitel-protocol 5.3).
-
-    Args:
-        user: The own account.
-
-    Returns:
-        The agent.
-    """
-    away = user.away if user.away not in ("", "NONE") else ""
-    return Agent(state=away or user.state, note=user.tag or None)
 
 
 def direction_of(call: WebitelCall) -> CallDirection:
@@ -392,6 +487,9 @@ def parties_of(call: WebitelCall) -> tuple[Party, Party]:
 
 def _sides(call: WebitelCall, direction: CallDirection) -> tuple[Party, Party]:
     callee_number, callee_name, caller_number, caller_name = call.parties
+    if direction is CallDirection.OUT and callee_number is not None and callee_number.partition("@")[0] == call.own_number:
+        # The own phone rings for a call that shows the operator himself, as one that listens in does: whom it is for was asked.
+        callee_number, callee_name = call.headers.get(ORIGINATE_NUMBER) or callee_number, None
     caller = _party(caller_number, caller_name)
     callee = _party(callee_number, callee_name)
     return (callee, caller) if direction is CallDirection.IN else (caller, callee)

@@ -30,12 +30,14 @@ class Accounts:
 
     Attributes:
         account: As given; may be set once it is known.
+        own_statuses: How often the own account's status was told.
     """
 
-    __slots__ = ("_users", "account")
+    __slots__ = ("_users", "account", "own_statuses")
 
     def __init__(self, account: str) -> None:
         self.account = account
+        self.own_statuses = 0
         self._users: dict[str, WebitelUser] = {}
 
     @property
@@ -82,6 +84,9 @@ class Accounts:
                 name=unquote(_text(row, "name")),
                 agent=row.get("agent") in ("true", True),
                 is_own=self._is_own(number, domain),
+                agent_status=unquote(_text(row, "agent.status")),
+                cc_logged=row["cc_logged"] if isinstance(row.get("cc_logged"), bool) else None,
+                role=_text(row, "role"),
             )
             known = self._users.get(number)
             if known != user:
@@ -111,7 +116,10 @@ class Accounts:
         user = self._user_of(_text(frame, "Account-User"), _text(frame, "Account-Domain") or _text(frame, "Event-Domain"))
         if user is None:
             return _NOTHING
+        if user.is_own:
+            self.own_statuses += 1
         online = frame.get("Account-Online")
+        cc_logged = frame.get("cc_logged")
         return self._change(
             attrs.evolve(
                 user,
@@ -120,6 +128,11 @@ class Accounts:
                 tag=_text(frame, "Account-Status-Descript"),
                 online=online if isinstance(online, bool) else user.online,
                 name=unquote(_text(frame, "Account-User-Name")) or user.name,
+                # Decoded by the server only where the writing of states is switched on.
+                agent_status=unquote(_text(frame, "Account-Agent-Status")) or user.agent_status,
+                agent_state=unquote(_text(frame, "Account-Agent-State")) or user.agent_state,
+                cc_logged=cc_logged if isinstance(cc_logged, bool) else user.cc_logged,
+                only_created=False,
             )
         )
 
@@ -150,7 +163,13 @@ class Accounts:
         own_domain = self.account.partition("@")[2]
         if not number or number in self._users or (own_domain and domain and domain != own_domain):
             return _NOTHING
-        user = WebitelUser(id=number, domain=domain, state=_text(frame, "User-State"), is_own=self._is_own(number, domain))
+        user = WebitelUser(
+            id=number,
+            domain=domain,
+            state=_text(frame, "User-State"),
+            is_own=self._is_own(number, domain),
+            only_created=True,
+        )
         self._users[number] = user
         return (OnAddUser(user),)
 

@@ -33,6 +33,7 @@ HANGUP_COMPLETE       of the call's last leg ``OnUuidCall`` (if the call's recor
                       of any other leg none
 CHANNEL_DESTROY       the same for a leg whose ``CHANNEL_HANGUP_COMPLETE`` was lost
 CHANNEL_UUID          ``OnUuidCall`` or ``OnBridgeCall``: the leg has another identifier now
+RECORD_START, _STOP   ``OnStartRecordCall``, ``OnStopRecordCall``; a stock installation does not send them
 ====================  =====================================================================================================
 
 **States** are the library's: 1 ringing, 2 answered, 3 hold, 4 active (after a hold), 5 ended.
@@ -47,39 +48,45 @@ call back.
 identifiers), or makes a call of its own: ``OnNewCall(adopted=True)``, then what the frame itself says. Frames that belong to a
 leg's first or last moments never do that, nor any frame of a leg or a call that has ended: a late frame revives nothing.
 
-**Deviations from the library**, each because the library is wrong (facts: webitel-protocol 5.3, 7):
+**Errors.** As the library does, a second ``CHANNEL_CREATE`` of a leg that the switch has not destroyed raises ``OnError``, and so
+does the end of a leg that nobody knew.
+
+**Several legs.** The library tells the leg that began first, even if another one was picked up. Here the one that was picked up
+is told: commands go to it. The payload is still the library's (`WebitelCall.first`).
+
+**Deviations from the library**, each because its fault would hurt an operator (facts: webitel-protocol 5.3, 7):
 
 - It raises ``onError`` for every frame of a leg it does not know; here the call is adopted.
 - ``CHANNEL_UUID`` always fails in it and the call then never ends; here the leg goes on under its new identifier.
 - A lost ``CHANNEL_HANGUP_COMPLETE`` leaves a call for ever; here ``CHANNEL_DESTROY`` ends it.
 - A repeated ``CHANNEL_ANSWER`` accepts a held call again; here only the first one of a call does.
-- ``CHANNEL_UNHOLD`` of a call that is not held calls back; here it does not.
-- Of several legs it tells the first, even if another one answered; here the one that answered.
-- ``onUuidCall`` may come without a new identifier; here it does not come then.
-- A repeated ``CHANNEL_CREATE`` raises ``onError``; here it is counted.
+- A ``CHANNEL_CREATE`` that comes once more after the end begins a call that never ends; here it does not, unless its leg was
+  made later than the one that ended.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import unquote
 
-import attrs
-
 from cti_framework.construct import constructor
 from cti_webitel.engine.callbacks import (
+    CALL_ERROR,
+    Callback,
     CallCallback,
     OnAcceptCall,
     OnBridgeCall,
     OnDtmfCall,
+    OnError,
     OnFarHoldCall,
     OnFarUnholdCall,
     OnHangupCall,
     OnHoldCall,
     OnNewCall,
+    OnStartRecordCall,
+    OnStopRecordCall,
     OnUnBridgeCall,
     OnUnholdCall,
     OnUuidCall,
@@ -106,12 +113,12 @@ from cti_webitel.engine.headers import (
     UNIQUE_ID,
     WEBITEL_CALL,
 )
+from cti_webitel.engine.legs import CallCounts, EndedCalls, EndedLegs, Leg, LegCall
 
 __all__ = ["CallTable"]
 
 _NOTHING: Final[tuple[CallCallback, ...]] = ()
 
-_REMEMBERED_ENDS: Final = 1024
 # An operator has a handful. More are ghosts whose end was lost in an outage, or a flood.
 _MOST_LEGS: Final = 1024
 
@@ -125,6 +132,20 @@ _LAST_EVENTS: Final = frozenset({"CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"})
 _END_EVENTS: Final = frozenset({"CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"})
 # After CHANNEL_HANGUP_COMPLETE each leg still goes through its last states.
 _AFTER_THE_END: Final = frozenset({"CHANNEL_STATE", "CHANNEL_DESTROY"})
+# Of a leg that it does not know the library takes these for an error; of the others it says nothing.
+_OF_KNOWN_LEGS: Final = frozenset(
+    {
+        "CHANNEL_ANSWER",
+        "CHANNEL_BRIDGE",
+        "CHANNEL_UNBRIDGE",
+        "CHANNEL_HOLD",
+        "CHANNEL_UNHOLD",
+        "CHANNEL_HANGUP_COMPLETE",
+        "DTMF",
+        "RECORD_START",
+        "RECORD_STOP",
+    }
+)
 _WITHOUT_VARIABLES: Final = frozenset({"CHANNEL_STATE", "CHANNEL_CALLSTATE", "DTMF"})
 _FIRST_OR_LAST_STATES: Final = frozenset({"CS_NEW", "CS_INIT", "CS_HANGUP", "CS_REPORTING", "CS_DESTROY"})
 
@@ -139,73 +160,6 @@ _on_dtmf_call = constructor(OnDtmfCall)
 _webitel_call = constructor(WebitelCall)
 
 
-class Leg:
-    """One own leg; ``headers`` is all that its frames said, the later over the earlier."""
-
-    __slots__ = ("answered", "call", "call_state", "due", "far_held", "headers", "own_held", "uuid", "we_unheld")
-
-    def __init__(self, uuid: str, call: _Call, headers: dict[str, Any]) -> None:
-        self.uuid = uuid
-        self.call = call
-        self.headers = headers
-        self.answered = False
-        self.call_state = ""
-        self.own_held = False
-        self.far_held = False
-        self.we_unheld = False
-        self.due: float | None = None
-        """When what is in doubt about the far end's hold becomes certain."""
-
-
-class _Call:
-    __slots__ = ("is_originator", "legs", "provisional", "state", "uuid")
-
-    def __init__(self, uuid: str, is_originator: bool) -> None:
-        self.uuid = uuid
-        self.is_originator = is_originator
-        self.state = _RINGING
-        self.legs: list[Leg] = []
-        self.provisional = False
-        """Adopted by a frame without variables: Webitel's identifier of it is not known yet."""
-
-
-class _Ended:
-    """The identifiers that ended most recently."""
-
-    __slots__ = ("_known", "_order")
-
-    def __init__(self) -> None:
-        self._order: deque[str] = deque()
-        self._known: set[str] = set()
-
-    def __contains__(self, uuid: object) -> bool:
-        return uuid in self._known
-
-    def add(self, uuid: str) -> None:
-        if uuid not in self._known:
-            if len(self._order) >= _REMEMBERED_ENDS:
-                self._known.discard(self._order.popleft())
-            self._order.append(uuid)
-            self._known.add(uuid)
-
-
-@attrs.define
-class CallCounts:
-    """What the call frames held that raised nothing.
-
-    Attributes:
-        foreign_frames: Of another account.
-        malformed_frames: With values of the wrong type, which were left out, or without an identifier.
-        unknown_frames: Of an ``Event-Name`` or of a leg that means nothing here.
-        late_frames: Of a leg or a call that has ended, or that began twice.
-    """
-
-    foreign_frames: int = 0
-    malformed_frames: int = 0
-    unknown_frames: int = 0
-    late_frames: int = 0
-
-
 class CallTable:
     """The legs and calls of one account.
 
@@ -216,6 +170,7 @@ class CallTable:
     Attributes:
         next_deadline: When `tick` is due; ``None`` if nothing waits for time to pass.
         counts: What raised nothing.
+        legs_begun: How many own legs have become known so far.
     """
 
     __slots__ = (
@@ -228,6 +183,7 @@ class CallTable:
         "_own_number",
         "_waiting",
         "counts",
+        "legs_begun",
         "next_deadline",
     )
 
@@ -236,11 +192,12 @@ class CallTable:
         self._own_number = account.partition("@")[0]
         self.counts = CallCounts()
         self.next_deadline: float | None = None
+        self.legs_begun = 0
         self._grace_seconds = hold_grace_seconds
         self._legs: dict[str, Leg] = {}
-        self._calls: dict[str, _Call] = {}
-        self._ended_legs = _Ended()
-        self._ended_calls = _Ended()
+        self._calls: dict[str, LegCall] = {}
+        self._ended_legs = EndedLegs()
+        self._ended_calls = EndedCalls()
         self._waiting: set[Leg] = set()
 
     @property
@@ -253,7 +210,7 @@ class CallTable:
         self._account = account
         self._own_number = account.partition("@")[0]
 
-    def receive(self, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
+    def receive(self, frame: dict[str, Any], now: float) -> Sequence[Callback]:
         """Take one call frame.
 
         Args:
@@ -341,6 +298,20 @@ class CallTable:
         """
         return self._told(self._legs[leg_uuid].call)
 
+    def find_by_far(self, leg_uuid: str) -> tuple[WebitelCall, str] | None:
+        """Find a call by the leg at its far end.
+
+        Args:
+            leg_uuid: The far end's leg.
+
+        Returns:
+            The call as it is now, and the own leg that says so; ``None`` if there is none.
+        """
+        for leg in self._legs.values():
+            if leg_uuid in (leg.headers.get(ORIGINATING_LEG), leg.headers.get(OTHER_LEG), leg.headers.get(CHANNEL_CALL_UUID)):
+                return self._told(leg.call), leg.uuid
+        return None
+
     def drop(self, leg_uuid: str) -> None:
         """Forget a leg that the switch does not have any more, and its call with the last of them. Tells nothing.
 
@@ -370,7 +341,7 @@ class CallTable:
                 self._make_room()
                 channel_key = headers.get(CHANNEL_CALL_UUID) or leg_uuid
                 key = headers.get(WEBITEL_CALL) or channel_key
-                call = self._calls[key] = _Call(key, channel_key == leg_uuid)
+                call = self._calls[key] = LegCall(key, channel_key == leg_uuid)
             leg = self._add_leg(leg_uuid, call, {})
         leg.headers.update(headers)
         call = leg.call
@@ -386,16 +357,19 @@ class CallTable:
             call.state = _ACTIVE
         elif leg.answered and call.state is _RINGING:
             call.state = _ANSWERED
-        if leg.answered and call.legs[0] is not leg and not call.legs[0].answered:
-            call.legs.remove(leg)
-            call.legs.insert(0, leg)
+        if leg.answered and not call.legs[0].answered:
+            call.put_in_front(leg)
         return self._told(call)
 
     # Events of a known leg. Each is given the table, the leg, the frame and the time.
 
-    def _create(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
+    def _create(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[Callback]:
         self.counts.late_frames += 1
-        return _NOTHING
+        if not leg.begun:
+            # It is known from a later frame, or from a description.
+            leg.begun = True
+            return _NOTHING
+        return (_defined_already(leg.uuid),)
 
     def _state(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         headers = leg.headers
@@ -445,11 +419,8 @@ class CallTable:
         leg.answered = True
         if not first:
             return _NOTHING
-        if call.legs[0] is not leg:
-            call.legs.remove(leg)
-            call.legs.insert(0, leg)
-        if call.state is _RINGING:
-            call.state = _ANSWERED
+        call.put_in_front(leg)
+        call.state = _ANSWERED
         told = self._told(call)
         accepted = _on_accept_call(told, "CHANNEL_ANSWER", leg.uuid)
         if told.direction is WebitelDirection.INBOUND and (frame.get(OTHER_LEG) or frame.get(QUEUE)):
@@ -487,7 +458,7 @@ class CallTable:
             leg.we_unheld = True
             leg.call_state = "UNHELD"
             self._stop_waiting(leg)
-        if call.state is not _HOLD:
+        if call.state is _ACTIVE:
             return _NOTHING
         call.state = _ACTIVE
         return (_on_unhold_call(self._told(call), "CHANNEL_UNHOLD", leg.uuid),)
@@ -498,6 +469,14 @@ class CallTable:
             self.counts.malformed_frames += 1
             return _NOTHING
         return (_on_dtmf_call(self._told(leg.call), "DTMF", leg.uuid, digits),)
+
+    def _start_record(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
+        leg.headers.update(frame)
+        return (OnStartRecordCall(self._told(leg.call), "RECORD_START", leg.uuid),)
+
+    def _stop_record(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
+        leg.headers.update(frame)
+        return (OnStopRecordCall(self._told(leg.call), "RECORD_STOP", leg.uuid),)
 
     def _hangup(self, leg: Leg, frame: dict[str, Any], now: float) -> Sequence[CallCallback]:
         # Not merged: until the last words the library tells the call without a cause.
@@ -511,8 +490,8 @@ class CallTable:
         call = leg.call
         self._stop_waiting(leg)
         del self._legs[leg.uuid]
-        self._ended_legs.add(leg.uuid)
-        call.legs.remove(leg)
+        self._remember_end(leg.uuid, leg.headers)
+        call.remove(leg)
         if call.legs:
             return _NOTHING
         del self._calls[call.uuid]
@@ -522,7 +501,7 @@ class CallTable:
         trigger = frame.get(EVENT_NAME, "")
         ended = OnHangupCall(told, trigger, leg.uuid)
         new_id = self._record_id(told, leg, frame)
-        if new_id and new_id != call.uuid and told.hangup_cause == "NORMAL_CLEARING":
+        if new_id != call.uuid and told.hangup_cause == "NORMAL_CLEARING":
             return (OnUuidCall(told, trigger, leg.uuid, new_id), ended)
         return (ended,)
 
@@ -534,15 +513,13 @@ class CallTable:
 
     def _out_of_the_ordinary(
         self, leg: Leg | None, handler: _Handler | None, frame: dict[str, Any], now: float
-    ) -> Sequence[CallCallback]:
+    ) -> Sequence[Callback]:
         uuid = frame.get(UNIQUE_ID)
         if leg is None and frame.get(CHANNEL_STATE) == "CS_INIT" and frame.get(EVENT_NAME) == "CHANNEL_STATE":
             # A leg's first state is told before CHANNEL_CREATE (facts: webitel-protocol 7.6).
             return _NOTHING
         if leg is None and uuid in self._ended_legs:
-            if frame.get(EVENT_NAME) not in _AFTER_THE_END:
-                self.counts.late_frames += 1
-            return _NOTHING
+            return self._of_ended_leg(frame[UNIQUE_ID], frame)
         frame = self._texts_of(frame)
         uuid, event = frame.get(UNIQUE_ID), frame.get(EVENT_NAME)
         if handler is None or not uuid or not event:
@@ -552,9 +529,22 @@ class CallTable:
             return [*self._learn_identifier(leg, frame), *handler(self, leg, frame, now)]
         return self._of_unknown_leg(uuid, event, handler, frame, now)
 
-    def _of_unknown_leg(
-        self, uuid: str, event: str, handler: _Handler, frame: dict[str, Any], now: float
-    ) -> Sequence[CallCallback]:
+    def _of_ended_leg(self, uuid: str, frame: dict[str, Any]) -> Sequence[Callback]:
+        event, ended = frame.get(EVENT_NAME), self._ended_legs
+        if event == "CHANNEL_CREATE" and ended.is_another(uuid, frame):
+            ended.forget(uuid)
+            return self._begin(uuid, self._texts_of(frame))
+        if event == "CHANNEL_DESTROY":
+            ended.destroy(uuid)
+        if event in _AFTER_THE_END:
+            return _NOTHING
+        self.counts.late_frames += 1
+        # Until the switch has destroyed a leg, the library goes on knowing it.
+        if event == "CHANNEL_CREATE":
+            return _NOTHING if ended.is_destroyed(uuid) else (_defined_already(uuid),)
+        return (_not_found(event, uuid),) if event in _OF_KNOWN_LEGS and ended.is_destroyed(uuid) else _NOTHING
+
+    def _of_unknown_leg(self, uuid: str, event: str, handler: _Handler, frame: dict[str, Any], now: float) -> Sequence[Callback]:
         if event == "CHANNEL_CREATE":
             return self._begin(uuid, frame)
         # A leg under another identifier than before has still the same SIP dialogue.
@@ -567,33 +557,34 @@ class CallTable:
         if not _tells_a_live_leg(event, frame) or (call is not None and event in _WITHOUT_VARIABLES):
             if event in _LAST_EVENTS:
                 # A description of the leg that was made just before must not begin it again.
-                self._ended_legs.add(uuid)
+                self._remember_end(uuid, frame)
             self.counts.unknown_frames += 1
-            return _NOTHING
+            return (_not_found(event, uuid),) if event in _OF_KNOWN_LEGS else _NOTHING
         if call is None:
             return self._adopt(uuid, frame, event, handler, now)
         leg = self._add_leg(uuid, call, {})
         return [*self._learn_identifier(leg, frame), *handler(self, leg, frame, now)]
 
-    def _begin(self, uuid: str, frame: dict[str, Any]) -> Sequence[CallCallback]:
+    def _begin(self, uuid: str, frame: dict[str, Any]) -> Sequence[Callback]:
         evicted = self._make_room()
         call = self._call_of(frame)
         if call is None:
             key = frame.get(WEBITEL_CALL) or frame.get(CHANNEL_CALL_UUID) or uuid
-            call = self._calls[key] = _Call(key, frame.get(CHANNEL_CALL_UUID) == uuid)
-            self._add_leg(uuid, call, dict(frame))
+            call = self._calls[key] = LegCall(key, frame.get(CHANNEL_CALL_UUID) == uuid)
+            self._add_leg(uuid, call, dict(frame)).begun = True
             return (*evicted, OnNewCall(self._told(call), "CHANNEL_CREATE", uuid))
         leg = self._add_leg(uuid, call, dict(frame))
+        leg.begun = True
         return (*evicted, *self._learn_identifier(leg, frame))
 
-    def _adopt(self, uuid: str, frame: dict[str, Any], event: str, handler: _Handler, now: float) -> Sequence[CallCallback]:
+    def _adopt(self, uuid: str, frame: dict[str, Any], event: str, handler: _Handler, now: float) -> Sequence[Callback]:
         webitel_key, channel_key = frame.get(WEBITEL_CALL), frame.get(CHANNEL_CALL_UUID)
         key = webitel_key or channel_key or uuid
         if key in self._ended_calls:
             self.counts.late_frames += 1
             return _NOTHING
         evicted = self._make_room()
-        call = self._calls[key] = _Call(key, (channel_key or uuid) == uuid)
+        call = self._calls[key] = LegCall(key, (channel_key or uuid) == uuid)
         call.provisional = not webitel_key and event in _WITHOUT_VARIABLES
         # An empty Channel-Call-State before: what the frame says of a hold is news.
         leg = self._add_leg(uuid, call, dict(frame))
@@ -604,7 +595,7 @@ class CallTable:
         if event == "CHANNEL_UNHOLD":
             call.state = _HOLD
             leg.own_held = True
-        told: list[CallCallback] = [*evicted, OnNewCall(self._told(call), event, uuid, adopted=True)]
+        told: list[Callback] = [*evicted, OnNewCall(self._told(call), event, uuid, adopted=True)]
         told += handler(self, leg, frame, now)
         if answered and event not in ("CHANNEL_HOLD", "CHANNEL_CALLSTATE") and frame.get(CALL_STATE) == "HELD":
             # The hold itself was missed. It is ours in all but the rarest installations.
@@ -632,7 +623,7 @@ class CallTable:
         call = leg.call
         old = leg.uuid
         del self._legs[old]
-        self._ended_legs.add(old)
+        self._ended_legs.add(old, {})
         leg.uuid = uuid
         self._legs[uuid] = leg
         leg.headers.update(frame)
@@ -645,7 +636,7 @@ class CallTable:
         self._rekey(call, uuid)
         return (changed,)
 
-    def _rekey(self, call: _Call, key: str) -> None:
+    def _rekey(self, call: LegCall, key: str) -> None:
         del self._calls[call.uuid]
         self._ended_calls.add(call.uuid)
         call.uuid = key
@@ -669,10 +660,16 @@ class CallTable:
             return True
         return isinstance(presence, str) and "%" in presence and unquote(presence) == self._account
 
-    def _add_leg(self, uuid: str, call: _Call, headers: dict[str, Any]) -> Leg:
-        leg = self._legs[uuid] = Leg(uuid, call, headers)
+    def _add_leg(self, uuid: str, call: LegCall, headers: dict[str, Any]) -> Leg:
+        self.legs_begun += 1
+        leg = self._legs[uuid] = Leg(uuid, self.legs_begun, call, headers)
         call.legs.append(leg)
         return leg
+
+    def _remember_end(self, uuid: str, headers: dict[str, Any]) -> None:
+        self._ended_legs.add(uuid, headers)
+        if headers.get(EVENT_NAME) == "CHANNEL_DESTROY":
+            self._ended_legs.destroy(uuid)
 
     def _make_room(self) -> Sequence[CallCallback]:
         if len(self._legs) < _MOST_LEGS:
@@ -685,7 +682,7 @@ class CallTable:
             return None
         return next((leg for leg in self._legs.values() if leg.headers.get(SIP_CALL) == sip_call), None)
 
-    def _call_of(self, frame: dict[str, Any]) -> _Call | None:
+    def _call_of(self, frame: dict[str, Any]) -> LegCall | None:
         """Find the call that a frame of an unknown leg belongs to."""
         key = frame.get(WEBITEL_CALL)
         call = self._calls.get(key) if key else None
@@ -722,20 +719,23 @@ class CallTable:
 
     # What is told of a call.
 
-    def _told(self, call: _Call, leg: Leg | None = None) -> WebitelCall:
+    def _told(self, call: LegCall, leg: Leg | None = None) -> WebitelCall:
         if leg is None:
             leg = call.legs[0]
-        return _webitel_call(call.uuid, call.state, call.is_originator, leg.uuid, self._own_number, leg.headers.copy())
+        if call.first is None:
+            return _webitel_call(call.uuid, call.state, call.is_originator, leg.uuid, self._own_number, leg.headers.copy())
+        first, about = call.first, (call.uuid, call.state, call.is_originator)
+        told_first = _webitel_call(*about, first.uuid, self._own_number, first.headers.copy())
+        return _webitel_call(*about, leg.uuid, self._own_number, leg.headers.copy(), told_first)
 
     def _record_id(self, told: WebitelCall, leg: Leg, frame: dict[str, Any]) -> str | None:
         """The identifier that the switch keeps the call's record by (facts: webitel-protocol 4.5)."""
         if told.direction is not WebitelDirection.INBOUND:
             return leg.uuid
-        other: str | None = leg.headers.get(ORIGINATING_LEG) or frame.get(OTHER_LEG) or frame.get(MEMBER_SESSION)
-        return other
+        return leg.headers.get(ORIGINATING_LEG) or frame.get(OTHER_LEG) or frame.get(MEMBER_SESSION) or None
 
 
-_Handler = Callable[[CallTable, Leg, dict[str, Any], float], Sequence[CallCallback]]
+_Handler = Callable[[CallTable, Leg, dict[str, Any], float], Sequence[Callback]]
 
 _HANDLERS: Final[Mapping[str, _Handler]] = MappingProxyType(
     {
@@ -752,8 +752,18 @@ _HANDLERS: Final[Mapping[str, _Handler]] = MappingProxyType(
         "CHANNEL_HANGUP_COMPLETE": CallTable._end,
         "CHANNEL_DESTROY": CallTable._end,
         "CHANNEL_UUID": CallTable._uuid,
+        "RECORD_START": CallTable._start_record,
+        "RECORD_STOP": CallTable._stop_record,
     }
 )
+
+
+def _defined_already(uuid: str) -> OnError:
+    return OnError("CHANNEL_CREATE", CALL_ERROR, f"Key {uuid} already defined!")
+
+
+def _not_found(event: str, uuid: str) -> OnError:
+    return OnError(event, CALL_ERROR, f"Channel not found {uuid}")
 
 
 def _tells_a_live_leg(event: str, frame: dict[str, Any]) -> bool:

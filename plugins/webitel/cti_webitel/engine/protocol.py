@@ -15,6 +15,10 @@ A frame is one JSON object. With a ``webitel-event-name`` it is an event, else t
     event   call                 -> `calls`: the legs and calls
             user, ACCOUNT_STATUS,
             USER_CREATE/DESTROY  -> `accounts`: the accounts of the domain
+            DOMAIN_CREATE/DESTROY-> OnDomainChange
+            server               -> OnServerEvent: what was subscribed to
+            WEBITEL-CUSTOM       -> OnCustomMessage; OnVideoChangeWebRTCCall, if it is about a camera of a call
+            account              -> OnAuthTimeout, before the engine cuts a line on which nobody was authorised
             any other            -> counted
     answer  of auth              -> OnConnect, or OnDisconnect and OnError
             of login             -> OnUserLogin
@@ -45,17 +49,24 @@ from uuid import uuid4
 
 import attrs
 import orjson
+from typed_settings.types import Secret
 
 from cti_webitel.engine.accounts import Accounts
 from cti_webitel.engine.callbacks import (
+    CALL_ERROR,
     Callback,
     CallCallback,
+    OnAuthTimeout,
     OnConnect,
+    OnCustomMessage,
     OnDisconnect,
+    OnDomainChange,
     OnError,
     OnReady,
+    OnServerEvent,
     OnUserLogin,
     OnUserStatusChange,
+    OnVideoChangeWebRTCCall,
     WebitelUser,
 )
 from cti_webitel.engine.calls import CallTable
@@ -65,7 +76,7 @@ from cti_webitel.engine.snapshot import LegDump, SeenLeg
 __all__ = ["BadFrame", "Callback", "Counts", "EngineProtocol", "Output", "Reply", "Request"]
 
 _ERROR_TYPES: Final[Mapping[str, str]] = MappingProxyType(
-    {"call": "CALL-ERROR", "auth": "AUTH-ERROR", "api account_list": "AGENT-ERROR"}
+    {"call": CALL_ERROR, "auth": "AUTH-ERROR", "api account_list": "AGENT-ERROR"}
 )
 
 
@@ -158,11 +169,22 @@ class EngineProtocol:
         new_id: Gives each command its identifier.
     """
 
-    __slots__ = ("_accounts", "_bad_frames", "_calls", "_new_id", "_pending", "_ready", "_unclaimed_replies", "_unknown_events")
+    __slots__ = (
+        "_accounts",
+        "_bad_frames",
+        "_calls",
+        "_learns",
+        "_new_id",
+        "_pending",
+        "_ready",
+        "_unclaimed_replies",
+        "_unknown_events",
+    )
 
     def __init__(self, account: str = "", *, hold_grace_seconds: float = 1.0, new_id: Callable[[], str] = _new_id) -> None:
         self._calls = CallTable(account, hold_grace_seconds)
         self._accounts = Accounts(account)
+        self._learns = not account
         self._new_id = new_id
         self._pending: dict[str, Request] = {}
         self._ready: OnReady | None = None
@@ -210,6 +232,16 @@ class EngineProtocol:
         return self._accounts.own
 
     @property
+    def own_statuses(self) -> int:
+        """How often the own account's status was told."""
+        return self._accounts.own_statuses
+
+    @property
+    def legs_begun(self) -> int:
+        """How many own legs have become known so far."""
+        return self._calls.legs_begun
+
+    @property
     def leg_uuids(self) -> tuple[str, ...]:
         """The own legs that are known to be alive."""
         return tuple(self._calls.legs)
@@ -247,7 +279,7 @@ class EngineProtocol:
 
         Args:
             func: The command.
-            args: Its arguments; ``None`` leaves them out.
+            args: Its arguments; ``None`` leaves them out. A `Secret` is written as what it holds.
 
         Returns:
             The command's identifier and the frame. It is compact JSON: the engine masks a secret in its own log only where no
@@ -260,7 +292,7 @@ class EngineProtocol:
         frame: dict[str, Any] = {"exec-uuid": exec_uuid, "exec-func": func}
         if args is not None:
             frame["exec-args"] = dict(args)
-        text = orjson.dumps(frame).decode()
+        text = orjson.dumps(frame, default=_revealed).decode()
         self._remember(exec_uuid, func, frame.get("exec-args"))
         return exec_uuid, text
 
@@ -384,8 +416,29 @@ class EngineProtocol:
             return self._accounts.created(frame)
         if event == "USER_DESTROY":
             return self._accounts.destroyed(frame)
+        if event == "DOMAIN_CREATE" or event == "DOMAIN_DESTROY":
+            return _domain_changed(event, frame)
+        if kind == "server" and isinstance(event, str) and event:
+            return (OnServerEvent(event, dict(frame)),)
+        if kind == "WEBITEL-CUSTOM":
+            return self._messaged(frame)
+        if kind == "account" and event == "DISCONNECT":
+            return (OnAuthTimeout(),)
         self._unknown_events += 1
         return _NOTHING
+
+    def _messaged(self, frame: dict[str, Any]) -> Sequence[Callback]:
+        body = frame.get("body")
+        message = OnCustomMessage(_text_or_none(frame.get("from")) or "", _text_or_none(frame.get("to")) or "", body)
+        if not isinstance(body, dict) or body.get("type") != "REMOTE-VIDEO-CHANGE":
+            return (message,)
+        far_leg = body.get("callID")
+        found = self._calls.find_by_far(far_leg) if isinstance(far_leg, str) and far_leg else None
+        if found is None:
+            return (message,)
+        call, leg_uuid = found
+        trigger = _text_or_none(frame.get("Event-Name")) or "WEBITEL-CUSTOM-MESSAGE"
+        return (message, OnVideoChangeWebRTCCall(call, trigger, leg_uuid, bool(body.get("enabled"))))
 
     def _answer(self, frame: dict[str, Any]) -> Sequence[Output]:
         exec_uuid = frame.get("exec-uuid")
@@ -421,7 +474,7 @@ class EngineProtocol:
     def _connected(self, response: Any) -> OnConnect:
         row: Mapping[str, Any] = response if isinstance(response, dict) else {}
         login = row.get("login")
-        if not self.account and isinstance(login, str):
+        if self._learns and isinstance(login, str) and login != self.account:
             self._learn_account(login)
         agent = row.get("cc-agent")
         sockets = row.get("ws-count")
@@ -453,7 +506,7 @@ class EngineProtocol:
     def _remember(self, exec_uuid: str, func: str, args: Mapping[str, Any] | None) -> None:
         if func == "auth":
             account = (args or {}).get("account")
-            if not self.account and isinstance(account, str):
+            if self._learns and not self.account and isinstance(account, str):
                 self._learn_account(account)
             args = None
         self._pending[exec_uuid] = Request(func, args or {})
@@ -468,6 +521,11 @@ class EngineProtocol:
 
 
 _NO_CALLBACKS: Final[tuple[Callback, ...]] = ()
+
+
+def _domain_changed(event: str, frame: Mapping[str, Any]) -> Sequence[Callback]:
+    domain = _text_or_none(frame.get("Domain-Name")) or _text_or_none(frame.get("Event-Domain")) or ""
+    return (OnDomainChange(domain, event == "DOMAIN_CREATE"),)
 
 
 def _error_of(complete: str, response: Any) -> str | None:
@@ -491,6 +549,12 @@ def _without_marker(text: str) -> str:
         if shorter.startswith(marker):
             return shorter.removeprefix(marker).strip() or shorter
     return shorter
+
+
+def _revealed(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.get_secret_value()
+    raise TypeError(f"A {type(value).__name__} is nothing that JSON can say.")
 
 
 def _text_or_none(value: Any) -> str | None:

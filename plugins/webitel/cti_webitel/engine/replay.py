@@ -7,12 +7,13 @@ A capture is a file of lines, one frame a line::
     {"t": 35, "dir": "s2c", "frame": {"exec-uuid": "…", "exec-complete": "+OK", "exec-response": {…}}}
     {"t": 1066, "dir": "close", "frame": {"code": 1005, "reason": ""}}
 
-``t`` is milliseconds since the capture began. The client's frames are the record of what was asked; calls outlive a socket.
+``t`` is milliseconds since the capture began. The client's frames are the record of what was asked; calls outlive a socket. Where
+a capture holds several clients, ``conn`` names whose frame it is: each has a protocol of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -38,17 +39,31 @@ def replay_frames(lines: Iterable[str]) -> Iterator[tuple[float, Output]]:
     Raises:
         ProtocolError: A line is none of a capture; the message names it.
     """
-    protocol = EngineProtocol()
+    protocols: dict[str | int | None, EngineProtocol] = {}
     now = 0.0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        milliseconds, direction, frame = _read(line, number)
+        milliseconds, client, direction, frame = _read(line, number)
         then = max(now, milliseconds / 1000)
-        while (deadline := protocol.next_deadline) is not None and deadline <= then:
-            yield from ((deadline, output) for output in protocol.tick(deadline))
+        yield from _let_pass(protocols.values(), then)
         now = then
+        protocol = protocols.get(client)
+        if protocol is None:
+            protocol = protocols[client] = EngineProtocol()
         yield from ((now, output) for output in _feed(protocol, direction, frame, now, number))
+
+
+def _let_pass(protocols: Collection[EngineProtocol], then: float) -> Iterator[tuple[float, Output]]:
+    """Tell what the passing of time makes certain, in the order in which it does."""
+    while due := [protocol for protocol in protocols if protocol.next_deadline is not None and protocol.next_deadline <= then]:
+        protocol = min(due, key=_deadline_of)
+        deadline = _deadline_of(protocol)
+        yield from ((deadline, output) for output in protocol.tick(deadline))
+
+
+def _deadline_of(protocol: EngineProtocol) -> float:
+    return float("inf") if protocol.next_deadline is None else protocol.next_deadline
 
 
 def _feed(protocol: EngineProtocol, direction: str, frame: Any, now: float, number: int) -> Sequence[Output]:
@@ -70,7 +85,7 @@ def _feed(protocol: EngineProtocol, direction: str, frame: Any, now: float, numb
     raise _rubbish(number, f"dir is {direction!r} and frame is a {type(frame).__name__}")
 
 
-def _read(line: str, number: int) -> tuple[float, str, Any]:
+def _read(line: str, number: int) -> tuple[float, str | int | None, str, Any]:
     try:
         entry = orjson.loads(line)
     except ValueError:
@@ -82,7 +97,10 @@ def _read(line: str, number: int) -> tuple[float, str, Any]:
         raise _rubbish(number, "t is no number")
     if not isinstance(direction, str) or "frame" not in entry:
         raise _rubbish(number, "dir or frame is missing")
-    return float(milliseconds), direction, entry["frame"]
+    client = entry.get("conn")
+    if client is not None and type(client) not in (str, int):
+        raise _rubbish(number, "conn is no name")
+    return float(milliseconds), client, direction, entry["frame"]
 
 
 def _rubbish(number: int, why: str) -> ProtocolError:

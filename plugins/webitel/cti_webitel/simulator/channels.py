@@ -1,4 +1,4 @@
-"""What the switch tells of its channels when asked: ``show channels`` and ``uuid_dump`` (facts: esl-control)."""
+"""What the switch tells of its channels: ``show channels``, ``uuid_dump``, its own events (facts: esl-control; capture 13)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import attrs
 from cti_framework.switchboard import LegSnapshot, Switchboard, SwitchEvent, SwitchEventName
 from cti_webitel.simulator.frames import microseconds
 
-__all__ = ["ChannelTable", "ChannelTimes", "channel_dump", "variables_of"]
+__all__ = ["ChannelTable", "ChannelTimes", "channel_dump", "server_channel_frame", "variables_of"]
+
+_HOST = "fs.loopback"
+_LIKE = ("uuid", "name", "cid_name", "cid_num", "presence_data", "accountcode")
+_WITHOUT_VARIABLES = (SwitchEventName.CHANNEL_STATE, SwitchEventName.CHANNEL_CALLSTATE, SwitchEventName.DTMF)
 
 
 @attrs.define
@@ -51,10 +55,10 @@ class ChannelTable:
             domain: Which; ``None``: all channels.
 
         Returns:
-            One object a channel, all values text. Outside numbers' channels do not carry the domain, so it finds none.
+            One object a channel, all values text. Outside numbers' channels do not carry the domain, so they are not found.
         """
         rows = [_row(leg) for leg in self._legs.values()]
-        return rows if domain is None else [row for row in rows if domain in row["name"]]
+        return rows if domain is None else [row for row in rows if any(domain in row[column] for column in _LIKE)]
 
     def clear(self) -> None:
         """Forget all channels."""
@@ -76,7 +80,7 @@ class ChannelTable:
         if event.leg is None:
             return
         self._note(event, event.leg)
-        write = partial(self._write, event.leg, event.name is SwitchEventName.CHANNEL_DESTROY)
+        write = partial(self._write, event.leg, event.former_uuid, event.name is SwitchEventName.CHANNEL_DESTROY)
         if self.lag_seconds:
             self._switchboard.call_later(self.lag_seconds, write)
         else:
@@ -86,6 +90,8 @@ class ChannelTable:
         if event.name is SwitchEventName.CHANNEL_DESTROY:
             self._times.pop(leg.uuid, None)
             return
+        if event.former_uuid in self._times:
+            self._times[leg.uuid] = self._times.pop(event.former_uuid)
         times = self._times.setdefault(leg.uuid, ChannelTimes())
         if event.name in (SwitchEventName.CHANNEL_BRIDGE, SwitchEventName.CHANNEL_UNBRIDGE):
             joined = event.name is SwitchEventName.CHANNEL_BRIDGE
@@ -97,7 +103,8 @@ class ChannelTable:
         elif event.name is SwitchEventName.CHANNEL_UNHOLD and times.held_at is not None:
             times.held_for += event.at - times.held_at
 
-    def _write(self, leg: LegSnapshot, destroyed: bool) -> None:
+    def _write(self, leg: LegSnapshot, former_uuid: str | None, destroyed: bool) -> None:
+        self._legs.pop(former_uuid or "", None)
         if destroyed:
             self._legs.pop(leg.uuid, None)
         else:
@@ -113,17 +120,22 @@ def variables_of(leg: LegSnapshot) -> dict[str, str]:
     Returns:
         Name to value.
     """
-    derived = {
+    free = dict(leg.variables)
+    known = {
         "uuid": leg.uuid,
         "direction": leg.direction.value,
-        "presence_id": leg.presence,
         "webitel_call_uuid": leg.call_id,
+        "domain_name": free.pop("domain_name", None),
+        "presence_id": leg.presence,
+        "sip_call_id": free.pop("sip_call_id", None),
         "originating_leg_uuid": leg.originating_leg,
+        # Who calls an account from outside, or from inside, does so within the PBX.
+        "webitel_direction": free.pop("webitel_direction", "internal" if leg.presence else None),
         "signal_bond": leg.signal_bond,
         "bridge_uuid": leg.bridged_to,
         "hangup_cause": leg.hangup_cause,
     }
-    return {**{name: value for name, value in derived.items() if value}, **leg.variables}
+    return {**{name: value for name, value in known.items() if value}, **free}
 
 
 def channel_dump(leg: LegSnapshot, times: ChannelTimes, now: datetime) -> dict[str, str]:
@@ -137,10 +149,54 @@ def channel_dump(leg: LegSnapshot, times: ChannelTimes, now: datetime) -> dict[s
     Returns:
         The channel's headers and variables.
     """
-    other_type = None if leg.other_leg is None else "originator" if leg.originating_leg else "originatee"
-    headers: dict[str, str | None] = {
+    headers = {
         "Event-Name": "CHANNEL_DATA",
         "Event-Date-Timestamp": microseconds(now),
+        **_headers(leg),
+        "Caller-Channel-Bridged-Time": microseconds(times.bridged_at),
+        "Caller-Channel-Last-Hold": microseconds(times.held_at),
+        "Caller-Channel-Hold-Accum": str(times.held_for // timedelta(microseconds=1)),
+    }
+    variables = {f"variable_{name}": value for name, value in variables_of(leg).items()}
+    return {**{name: value for name, value in headers.items() if value is not None}, **variables}
+
+
+def server_channel_frame(event: SwitchEvent, core_uuid: str) -> dict[str, str]:
+    """Make the frame of an event of a channel for who subscribed to the switch's own events: all its headers.
+
+    Args:
+        event: An event with a leg.
+        core_uuid: The switch's identifier.
+
+    Returns:
+        The frame, its keys in the switch's order.
+    """
+    leg = event.leg
+    assert leg is not None
+    told = event.name not in _WITHOUT_VARIABLES
+    # Its headers say the two already (capture 13).
+    variables = {name: value for name, value in variables_of(leg).items() if told and name not in ("uuid", "direction")}
+    headers = {
+        "Event-Name": f"SE:{event.name.value}",
+        "Core-UUID": core_uuid,
+        "FreeSWITCH-Hostname": _HOST,
+        "Event-Date-Timestamp": microseconds(event.at),
+        **_headers(leg),
+        "Original-Channel-Call-State": event.former_call_state and event.former_call_state.value,
+        "Hangup-Cause": leg.hangup_cause or event.hangup_cause,
+        "DTMF-Digit": event.digit,
+        "Bridge-A-Unique-ID": event.bridge_a,
+        "Bridge-B-Unique-ID": event.bridge_b,
+    }
+    return {
+        **{name: value for name, value in headers.items() if value is not None},
+        **{f"variable_{name}": value for name, value in variables.items()},
+        "webitel-event-name": "server",
+    }
+
+
+def _headers(leg: LegSnapshot) -> dict[str, str | None]:
+    return {
         "Channel-State": leg.channel_state.name,
         "Channel-Call-State": leg.call_state.value,
         "Channel-State-Number": str(leg.channel_state.value),
@@ -150,6 +206,7 @@ def channel_dump(leg: LegSnapshot, times: ChannelTimes, now: datetime) -> dict[s
         "Presence-Call-Direction": leg.direction.value,
         "Channel-HIT-Dialplan": "true" if leg.hit_dialplan else "false",
         "Channel-Presence-ID": leg.presence,
+        "Channel-Presence-Data": leg.domain if leg.presence else None,
         "Channel-Call-UUID": leg.call_uuid,
         "Answer-State": leg.answer_state.value,
         "Caller-Direction": leg.direction.value,
@@ -163,18 +220,13 @@ def channel_dump(leg: LegSnapshot, times: ChannelTimes, now: datetime) -> dict[s
         "Caller-Channel-Created-Time": microseconds(leg.created_at),
         "Caller-Channel-Answered-Time": microseconds(leg.answered_at),
         "Caller-Channel-Hangup-Time": microseconds(leg.hung_up_at),
-        "Caller-Channel-Bridged-Time": microseconds(times.bridged_at),
-        "Caller-Channel-Last-Hold": microseconds(times.held_at),
-        "Caller-Channel-Hold-Accum": str(times.held_for // timedelta(microseconds=1)),
-        "Other-Type": other_type,
+        "Other-Type": None if leg.other_leg is None else "originator" if leg.originating_leg else "originatee",
         "Other-Leg-Unique-ID": leg.other_leg,
     }
-    variables = {f"variable_{name}": value for name, value in variables_of(leg).items()}
-    return {**{name: value for name, value in headers.items() if value is not None}, **variables}
 
 
 def _name(leg: LegSnapshot) -> str:
-    return f"sofia/internal/{leg.presence}" if leg.presence else f"sofia/external/{leg.party_number}"
+    return f"sofia/{'internal' if leg.presence else 'external'}/{leg.party_number}"
 
 
 def _row(leg: LegSnapshot) -> dict[str, str]:
@@ -203,9 +255,9 @@ def _row(leg: LegSnapshot) -> dict[str, str]:
         "write_rate": "8000",
         "write_bit_rate": "64000",
         "secure": "",
-        "hostname": "fs.loopback",
+        "hostname": _HOST,
         "presence_id": leg.presence or "",
-        "presence_data": "",
+        "presence_data": leg.domain if leg.presence else "",
         "accountcode": "",
         "callstate": leg.call_state.value,
         "callee_name": leg.callee_name or "",

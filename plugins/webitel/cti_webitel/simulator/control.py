@@ -1,9 +1,23 @@
 """The control verbs: the far side and the switch, driven by whoever tests (one JSON object in, one out).
 
-``incoming {from, to, name, vars}``, ``deviceDial {from, to}``, ``answer | hangup | hold | unhold | dtmf`` with one of
-the selectors ``uuid``, ``presence``, ``dest``, ``far`` and ``cause`` or ``digits``, ``status {account, set}``,
-``opts {set}``, ``list``, ``reset``. ``dest`` is the party at the leg's end, ``far`` the other end of the leg that the value
-names (by uuid, presence or number).
+=====================================  =========================================================================================
+``incoming {from, to, name, vars}``    an outside number calls an account, or a queue: ``"to": "support@demo.local"``
+``deviceDial {from, to}``              an account dials on its phone
+``answer``, ``hold``, ``unhold``       a leg's device is picked up, holds, takes the call back
+``hangup {cause}``, ``dtmf {digits}``  it hangs up, presses keys
+``uuid {to}``                          the leg gets a new identifier: ``to``, or any
+``record {to}``                        the switch begins or stops recording the leg (``start``, ``stop``; without it: the other)
+``renumber {caller, callee}``          the leg shows other numbers
+``status {account, set}``              ``state``, ``status``, ``description``, ``agent_status``, ``agent_state`` of an account,
+                                       and ``devices``: how many phones it has
+``cc {action, headers}``               the call centre says something
+``console {subclass, headers}``        the directory says something, ``webitel::user_destroy`` for example
+``opts {set}``                         options are replaced; it answers with all of them
+``list``, ``reset``                    the live legs; the switch forgets them without a word
+=====================================  =========================================================================================
+
+A leg is named by ``uuid``, ``presence``, ``dest`` (the party at its end) or ``far`` (the other end of the leg that the value
+names: by uuid, presence or number). Where several fit, the newest one is meant.
 """
 
 from __future__ import annotations
@@ -14,15 +28,17 @@ from typing import Any
 
 import attrs
 
-from cti_framework.switchboard import NO_STATUS, Leg, LegSnapshot, Switchboard, SwitchError
+from cti_framework.switchboard import NO_STATUS, Device, Leg, LegSnapshot, Switchboard, SwitchError
 from cti_webitel.simulator.engine import Engine
-from cti_webitel.simulator.options import changed
+from cti_webitel.simulator.options import changed, told
 
 __all__ = ["VERBS", "control"]
 
 Json = dict[str, Any]
 _Verb = Callable[[Engine, Mapping[str, Any]], Json]
 _NOBODY = "-ERR No such channel!"
+_SETTABLE = {"state", "status", "description", "agent_status", "agent_state", "devices"}
+_MOST_DEVICES = 10
 
 
 def control(engine: Engine, request: object) -> Json:
@@ -63,6 +79,10 @@ def _object(request: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
+def _texts(request: Mapping[str, Any], key: str) -> dict[str, str]:
+    return {name: str(value) for name, value in _object(request, key).items()}
+
+
 def _presence(switchboard: Switchboard, name: str) -> str:
     """Complete ``100`` to ``100@demo.local`` where just one account has that number."""
     matching = [account.presence for account in switchboard.accounts if name in (account.presence, account.number)]
@@ -70,11 +90,14 @@ def _presence(switchboard: Switchboard, name: str) -> str:
 
 
 def _incoming(engine: Engine, request: Mapping[str, Any]) -> Json:
-    variables = {name: str(value) for name, value in _object(request, "vars").items()}
-    presence = _presence(engine.switchboard, _text(request, "to"))
-    caller, own = engine.switchboard.incoming(
-        _text(request, "from"), presence, name=_text(request, "name", ""), variables=variables
-    )
+    variables = _texts(request, "vars")
+    number, to, name = _text(request, "from"), _text(request, "to"), _text(request, "name", "")
+    if engine.centre.has_queue(to):
+        member = engine.centre.join(to, number, name=name, variables=variables)
+        rung = [leg for leg in engine.switchboard.legs if leg.uuid in member.agent_legs]
+        call_id = rung[0].snapshot.call_id if rung else None
+        return {"a": member.leg_uuid, "b": rung[0].uuid if rung else None, "callUuid": call_id, "agent": member.agent}
+    caller, own = engine.switchboard.incoming(number, _presence(engine.switchboard, to), name=name, variables=variables)
     answer: Json = {"a": caller.uuid, "b": own[0].uuid, "callUuid": own[0].snapshot.call_id}
     if len(own) > 1:
         answer["legs"] = [leg.uuid for leg in own]
@@ -110,14 +133,41 @@ def _dtmf(engine: Engine, request: Mapping[str, Any]) -> Json:
     return _on_leg(engine, request, lambda leg: leg.answered, lambda uuid: engine.switchboard.tones(uuid, digits))
 
 
+def _uuid(engine: Engine, request: Mapping[str, Any]) -> Json:
+    new_uuid = _text(request, "to", "") or engine.switchboard.new_id()
+    answer = _on_leg(engine, request, lambda leg: True, lambda uuid: engine.switchboard.rename(uuid, new_uuid))
+    return {**answer, "newUuid": new_uuid}
+
+
+def _record(engine: Engine, request: Mapping[str, Any]) -> Json:
+    to = _text(request, "to", "")
+    if to not in ("", "start", "stop"):
+        raise ValueError(f'record: "to" is {to!r}, it takes start or stop')
+
+    def act(uuid: str) -> None:
+        recorded = to == "start" if to else not engine.switchboard.leg(uuid).snapshot.recorded
+        engine.switchboard.record(uuid, recorded)
+
+    return _on_leg(engine, request, lambda leg: leg.answered, act)
+
+
+def _renumber(engine: Engine, request: Mapping[str, Any]) -> Json:
+    caller, callee = (_text(request, key, "") or None for key in ("caller", "callee"))
+    if caller is None and callee is None:
+        raise ValueError('renumber: name "caller", "callee" or both')
+    return _on_leg(
+        engine, request, lambda leg: True, lambda uuid: engine.switchboard.renumber(uuid, caller=caller, callee=callee)
+    )
+
+
 def _on_leg(engine: Engine, request: Mapping[str, Any], fits: Callable[[Leg], bool], act: Callable[[str], None]) -> Json:
     """Act on the newest leg that the selector names and the verb fits; on the newest at all, if it fits none."""
     legs = _selected(engine.switchboard, request)
     if not legs:
         raise SwitchError(_NOBODY)
-    leg = ([leg for leg in legs if fits(leg)] or list(legs))[-1]
-    act(leg.uuid)
-    return {"ok": True, "uuid": leg.uuid}
+    uuid = ([leg for leg in legs if fits(leg)] or list(legs))[-1].uuid
+    act(uuid)
+    return {"ok": True, "uuid": uuid}
 
 
 def _selected(switchboard: Switchboard, request: Mapping[str, Any]) -> tuple[Leg, ...]:
@@ -149,30 +199,55 @@ def _other_end(switchboard: Switchboard, leg: Leg) -> Leg | None:
 
 def _status(engine: Engine, request: Mapping[str, Any]) -> Json:
     switchboard, wanted = engine.switchboard, _object(request, "set")
-    account = switchboard.account(_presence(switchboard, _text(request, "account")))
-    unknown = sorted(set(wanted) - {"state", "status", "description", "agent_status"})
-    if unknown or not all(isinstance(value, str) for value in wanted.values()):
-        raise ValueError(f'status: "set" takes the texts state, status, description and agent_status, not {wanted!r}')
+    presence = switchboard.account(_presence(switchboard, _text(request, "account"))).presence
+    texts = {name: value for name, value in wanted.items() if name != "devices"}
+    if not set(wanted) <= _SETTABLE or not all(isinstance(value, str) for value in texts.values()):
+        raise ValueError(
+            f'status: "set" takes the texts {", ".join(sorted(_SETTABLE - {"devices"}))} and devices, not {wanted!r}'
+        )
     state = wanted.get("state")
     if state not in (None, "NONREG", "ONHOOK"):
         raise ValueError(f"status: the state can be set to NONREG or ONHOOK, not {state!r}: ISBUSY follows from calls and status")
-    devices = account.devices
-    if state is not None:
-        devices = tuple(attrs.evolve(device, registered=state != "NONREG") for device in devices)
-    status = NO_STATUS if state == "ONHOOK" else account.status
-    account = switchboard.set_account(
-        account.presence,
-        devices=devices,
-        status=wanted.get("status", status),
-        description=wanted.get("description", ""),
-        agent_status=wanted.get("agent_status", account.agent_status),
-    )
+    devices = _devices(switchboard.account(presence).devices, wanted.get("devices"), state)
+    if "agent_status" in wanted:
+        engine.centre.set_status(presence, wanted["agent_status"])
+    if "agent_state" in wanted:
+        engine.centre.set_state(presence, wanted["agent_state"])
+    account = switchboard.account(presence)
+    if set(wanted) - {"agent_status", "agent_state"}:
+        account = switchboard.set_account(
+            presence,
+            devices=devices,
+            status=wanted.get("status", NO_STATUS if state == "ONHOOK" else account.status),
+            description=wanted.get("description", ""),
+        )
     return {"user": account.number, "domain": account.domain, "state": account.state, "status": account.status}
+
+
+def _devices(present: tuple[Device, ...], count: object, state: str | None) -> tuple[Device, ...]:
+    if count is not None:
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_DEVICES:
+            raise ValueError(f"status: devices is {count!r}, it takes a whole number from 1 to {_MOST_DEVICES}")
+        present = (*present[:count], *(Device(number=number) for number in range(len(present) + 1, count + 1)))
+    if state is None:
+        return present
+    return tuple(attrs.evolve(device, registered=state != "NONREG") for device in present)
+
+
+def _centre(engine: Engine, request: Mapping[str, Any]) -> Json:
+    engine.telling.centre(_text(request, "action"), _texts(request, "headers"))
+    return {"ok": True}
+
+
+def _console(engine: Engine, request: Mapping[str, Any]) -> Json:
+    name = _text(request, "subclass").removeprefix("webitel::").upper()
+    engine.telling.console(name, _texts(request, "headers"))
+    return {"ok": True}
 
 
 def _options(engine: Engine, request: Mapping[str, Any]) -> Json:
     engine.configure(changed(engine.options, _object(request, "set")))
-    return {"ok": True, "opts": attrs.asdict(engine.options)}
+    return {"ok": True, "opts": told(engine.options)}
 
 
 def _list(engine: Engine, request: Mapping[str, Any]) -> Json:
@@ -196,8 +271,7 @@ def _described(leg: LegSnapshot) -> Json:
 
 
 def _reset(engine: Engine, request: Mapping[str, Any]) -> Json:
-    engine.switchboard.reset()
-    engine.channels.clear()
+    engine.reset()
     return {"ok": True}
 
 
@@ -210,7 +284,12 @@ VERBS: Mapping[str, _Verb] = MappingProxyType(
         "hold": _hold,
         "unhold": _unhold,
         "dtmf": _dtmf,
+        "uuid": _uuid,
+        "record": _record,
+        "renumber": _renumber,
         "status": _status,
+        "cc": _centre,
+        "console": _console,
         "opts": _options,
         "list": _list,
         "reset": _reset,

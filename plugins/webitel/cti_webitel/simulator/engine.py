@@ -1,24 +1,34 @@
-"""The engine behind its sockets, without I/O: who is connected, who is told what, which command is whose.
+"""The engine behind its sockets, without I/O: who is connected, which command is whose, how it is answered.
 
-Frames come in by :meth:`Engine.receive` and go out through each :class:`Session`'s queue. Call events reach the sockets
-of the leg's own account alone, and only while its ``logged`` flag is set (facts: webitel-protocol 1.2, 4.1).
+Frames come in by :meth:`Engine.receive` and go out through each :class:`Session`'s queue. Who is told what of what happens
+is :class:`~cti_webitel.simulator.telling.Telling`'s affair.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
-from cti_framework.switchboard import Account, Switchboard, SwitchError, SwitchEvent
+from cti_framework.switchboard import Switchboard, SwitchError
+from cti_webitel.simulator.call_centre import LOGGED_OUT, CallCentre
 from cti_webitel.simulator.channels import ChannelTable
 from cti_webitel.simulator.commands import COMMANDS, SILENT_COMMANDS, Reply, Request, text_reply
-from cti_webitel.simulator.frames import DISCONNECT, account_presence_frame, account_status_frame, call_frame
+from cti_webitel.simulator.frames import DISCONNECT, account_presence_frame
 from cti_webitel.simulator.options import SimulatorOptions
+from cti_webitel.simulator.recordings import Recordings
 from cti_webitel.simulator.sessions import OnlineAccount, Session
+from cti_webitel.simulator.subscriptions import Subscriptions
+from cti_webitel.simulator.telling import Telling
 from cti_webitel.simulator.tokens import Tokens
 
-__all__ = ["Engine"]
+__all__ = ["QUEUE", "Engine"]
+
+QUEUE: Final = "support"
+"""The queue that each domain has: the users that are there when the engine starts are its agents."""
 
 _ABSENT: Final = object()
 _LAST_WORDS_SECONDS = 1.0
@@ -35,9 +45,14 @@ class Engine:
         switchboard: As given.
         options: As given; replaced by :meth:`configure`.
         channels: The switch's table of channels.
+        centre: The call centre.
+        tiers: The agents' places as they were when the engine started: it never reads them again (facts: webitel-protocol 3.4).
         tokens: The tokens given out.
+        recordings: The recordings of the calls that ended.
         sessions: All sockets, authenticated or not.
         online: The accounts that have a socket.
+        subscriptions: Who wants which server events.
+        telling: Tells what happens.
         ignored_frames: How many frames could not be read, and got no reply.
     """
 
@@ -46,11 +61,25 @@ class Engine:
         self.options = options
         self.channels = ChannelTable(switchboard)
         self.tokens = Tokens(switchboard)
+        self.recordings = Recordings(switchboard)
         self.sessions: set[Session] = set()
         self.online: dict[str, OnlineAccount] = {}
+        self.subscriptions = Subscriptions()
         self.ignored_frames = 0
+        self._watchers: list[Callable[[], None]] = []
+        self.telling = Telling(
+            self.online,
+            self.subscriptions,
+            is_tier=lambda presence, queue: queue in self.tiers.get(presence, {}),
+            core_uuid=switchboard.new_id(),
+            publishes_recordings=lambda: self.options.recordings_published,
+            terminate=self._terminate_all,
+        )
+        switchboard.subscribe(self.telling.on_switch_event)
+        # What the call centre does follows from what the switch said, so it listens after whoever passes that on.
+        self.centre = CallCentre(switchboard, self.telling.centre, lambda: self.options.agent_rest_seconds)
+        self.tiers = self._open_queues()
         self.configure(options)
-        switchboard.subscribe(self._on_switch_event)
 
     def configure(self, options: SimulatorOptions) -> None:
         """Replace the options.
@@ -60,16 +89,46 @@ class Engine:
         """
         self.options = self.switchboard.options = options
         self.channels.lag_seconds = options.table_lag_seconds
+        self.tokens.life_seconds = options.token_seconds
+        for look in tuple(self._watchers):
+            look()
+
+    def watch(self, look: Callable[[], None]) -> Callable[[], None]:
+        """Be told whenever options are replaced.
+
+        Args:
+            look: Called then.
+
+        Returns:
+            What ends that.
+        """
+        self._watchers.append(look)
+        return partial(self._watchers.remove, look)
+
+    def _open_queues(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        tiers: dict[str, dict[str, dict[str, str]]] = {}
+        for account in self.switchboard.accounts:
+            if account.role == "user":
+                queue = f"{QUEUE}@{account.domain}"
+                position = 1 + sum(tier.queue == queue for tier in self.centre.tiers)
+                self.centre.add_tier(queue, account.presence, position=position)
+                place = {"queue": queue, "agent": account.presence, "state": "Ready", "level": "1", "position": str(position)}
+                tiers[account.presence] = {queue: place}
+        return MappingProxyType(tiers)
 
     # --- sockets
 
-    def connect(self) -> Session:
+    def connect(self, address: str = "127.0.0.1") -> Session:
         """A socket opened.
+
+        Args:
+            address: Where it comes from.
 
         Returns:
             Its session. It is cut if nobody authenticates on it in time.
         """
-        session = Session(self.switchboard.new_id())
+        session = Session(self.switchboard.new_id(), address)
+        session.is_mute = lambda: self.options.silent
         self.sessions.add(session)
 
         def expire() -> None:
@@ -91,10 +150,16 @@ class Engine:
         account = session.account
         if account is None or session not in account.sessions:
             return
+        self.subscriptions.leave(session)
         account.sessions.remove(session)
+        if session in account.desk_sessions:
+            account.desk_sessions.remove(session)
         if not account.sessions:
             del self.online[account.presence]
-            self.tell_domain(account.domain, account_presence_frame("ACCOUNT_OFFLINE", account.number, account.domain))
+            self.telling.domain(account.home, account_presence_frame("ACCOUNT_OFFLINE", account.number, account.home))
+            if account.cc_logged:
+                log_out = partial(self._log_out_agent, account.presence)
+                self.switchboard.call_later(self.options.agent_logout_seconds, log_out)
 
     def receive(self, session: Session, data: str | bytes) -> None:
         """A frame came in. What cannot be read gets no reply (facts: webitel-protocol 2).
@@ -115,34 +180,47 @@ class Engine:
             return
         fields = message if isinstance(message, dict) else {}
         name = fields.get("exec-func", "undefined")
+        if not isinstance(name, str) or name in SILENT_COMMANDS:
+            return
         arguments = fields.get("exec-args")
         request = Request(
             engine=self,
             session=session,
+            name=name,
             exec_uuid=fields.get("exec-uuid", _ABSENT),
             arguments=arguments if isinstance(arguments, dict) else {},
         )
-        if not isinstance(name, str) or name in SILENT_COMMANDS:
-            return
         command = COMMANDS.get(name)
         if command is None:
             request.answer(Reply("+ERR", f"{name} - not found."))
-            return
+        else:
+            self.carry_out(request, partial(command, request))
+
+    def carry_out(self, request: Request, act: Callable[[], Reply | None]) -> None:
+        """Do what a command asks for, and answer it if that is to be done now.
+
+        Args:
+            request: The command.
+            act: What to do; it returns the reply, or nothing.
+        """
         try:
-            reply = command(request)
+            reply = act()
         except SwitchError as error:
             reply = text_reply(f"{error.text}\n")
         if reply is not None:
             request.answer(reply)
 
-    def answer(self, session: Session, exec_uuid: object, reply: Reply) -> None:
-        """Send a reply.
+    def answer(self, session: Session, exec_uuid: object, reply: Reply, *, command: str = "") -> None:
+        """Send a reply, in the time that replies take, unless it is one of those that get lost.
 
         Args:
             session: To whom.
             exec_uuid: The request's, whatever it is.
             reply: What.
+            command: To which command.
         """
+        if command in self.options.lost_replies:
+            return
         frame: dict[str, Any] = {}
         if exec_uuid is not _ABSENT:
             frame["exec-uuid"] = exec_uuid
@@ -150,8 +228,9 @@ class Engine:
         if reply.response is not None:
             frame["exec-response"] = reply.response
         encoded = orjson.dumps(frame)
-        if self.options.reply_delay_seconds:
-            self.switchboard.call_later(self.options.reply_delay_seconds, lambda: session.send(encoded))
+        delay_seconds = self.options.reply_delay_seconds_by_command.get(command, self.options.reply_delay_seconds)
+        if delay_seconds:
+            self.switchboard.call_later(delay_seconds, lambda: session.send(encoded))
         else:
             session.send(encoded)
 
@@ -161,65 +240,59 @@ class Engine:
         Args:
             session: Which.
         """
+
+        def cut() -> None:
+            # On a network that lost both sides nobody sees the end either.
+            if not self.options.half_open:
+                session.abort()
+
         session.terminate()
-        self.switchboard.call_later(_LAST_WORDS_SECONDS, session.abort)
-
-    # --- accounts
-
-    def admit(self, session: Session, account: Account) -> OnlineAccount | None:
-        """Let an account in on a socket; its first one is announced to the domain, itself included.
-
-        Args:
-            session: The socket.
-            account: Who.
-
-        Returns:
-            The account as the engine keeps it; ``None``: it has too many sockets.
-        """
-        online = self.online.get(account.presence)
-        if online is None:
-            online = self.online[account.presence] = OnlineAccount(account.presence, account.role)
-        if len(online.sessions) >= self.options.sockets_per_account:
-            return None
-        online.sessions.append(session)
-        session.account = online
-        if len(online.sessions) == 1:
-            self.tell_domain(account.domain, account_presence_frame("ACCOUNT_ONLINE", account.number, account.domain))
-        return online
-
-    def tell_domain(self, domain: str, frame: dict[str, Any]) -> None:
-        """Send a frame to every account of a domain.
-
-        Args:
-            domain: Which.
-            frame: What.
-        """
-        encoded = orjson.dumps(frame)
-        for account in tuple(self.online.values()):
-            if account.domain == domain:
-                account.send(encoded)
+        self.switchboard.call_later(_LAST_WORDS_SECONDS, cut)
 
     def drop_sockets(self) -> None:
         """Cut every socket, what is queued for it included."""
         for session in tuple(self.sessions):
             session.drop()
 
-    # --- the switch
+    # --- accounts
 
-    def _on_switch_event(self, event: SwitchEvent) -> None:
-        if event.account is not None:
-            self._tell_status(event.account, event)
-        elif event.leg is not None and event.leg.presence is not None:
-            account = self.online.get(event.leg.presence)
-            if account is not None and account.logged:
-                account.send(orjson.dumps(call_frame(event)))
+    def admit(self, session: Session, presence: str, role: str) -> OnlineAccount | str:
+        """Let an account in on a socket; its first one is announced to the domain, itself included.
 
-    def _tell_status(self, account: Account, event: SwitchEvent) -> None:
-        online = self.online.get(account.presence)
-        if online is not None and account.description:
-            online.description = account.description
-        cc_logged = account.agent_status != "Logged Out"
-        frame = orjson.dumps(account_status_frame(account, event.at, online=online is not None, cc_logged=cc_logged))
-        for other in tuple(self.online.values()):
-            if other.domain == account.domain and (other is online or other.may("account", "r")):
-                other.send(frame)
+        Args:
+            session: The socket.
+            presence: Who.
+            role: What it may do.
+
+        Returns:
+            The account as the engine keeps it, or why it may not come in.
+        """
+        online = self.online.get(presence)
+        if online is None:
+            online = OnlineAccount(presence, role)
+            others = sum(not account.is_root for account in self.online.values())
+            if self.options.accounts_online and not online.is_root and others >= self.options.accounts_online:
+                return "Maximum license connections"
+            self.online[presence] = online
+        elif not online.is_root and len(online.sessions) >= self.options.sockets_per_account:
+            return f"Maximum opened socket {self.options.sockets_per_account}"
+        online.sessions.append(session)
+        session.account = online
+        if len(online.sessions) == 1:
+            self.telling.domain(online.home, account_presence_frame("ACCOUNT_ONLINE", online.number, online.home))
+        return online
+
+    def reset(self) -> None:
+        """The switch forgets every leg and every caller in a queue, without a word."""
+        self.centre.reset()
+        self.switchboard.reset()
+        self.channels.clear()
+
+    def _terminate_all(self, account: OnlineAccount) -> None:
+        self.tokens.forget(account.presence)
+        for session in tuple(account.sessions):
+            self.terminate(session)
+
+    def _log_out_agent(self, presence: str) -> None:
+        if presence not in self.online and any(account.presence == presence for account in self.switchboard.accounts):
+            self.centre.set_status(presence, LOGGED_OUT)

@@ -1,17 +1,47 @@
-"""The engine's frames, key by key (facts: webitel-protocol 2 and 4; captures 01 to 04 and 11)."""
+"""The engine's frames, key by key (facts: webitel-protocol 2 and 4, and the captures)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from cti_framework.switchboard import Account, SwitchEvent, SwitchEventName
 
-__all__ = ["DISCONNECT", "account_presence_frame", "account_status_frame", "call_frame", "microseconds"]
+__all__ = [
+    "DISCONNECT",
+    "account_presence_frame",
+    "account_status_frame",
+    "call_frame",
+    "centre_frame",
+    "console_frame",
+    "microseconds",
+]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _WITHOUT_VARIABLES = frozenset({SwitchEventName.CHANNEL_STATE, SwitchEventName.CHANNEL_CALLSTATE, SwitchEventName.DTMF})
+_OF_THE_CONSOLE = (
+    "Account-Domain",
+    "Account-Role",
+    "Account-Status",
+    "Account-User",
+    "Account-User-State",
+    "Event-Account",
+    "Event-Date-Timestamp",
+    "Event-Domain",
+    "Domain-Name",
+    "variable_customer_id",
+    "User-Domain",
+    "User-ID",
+    "User-State",
+    "Account-Skills",
+    "Account-Status-Descript",
+    "Account-Agent-State",
+    "Account-Agent-Status",
+    "variable_skills",
+    "Account-User-Name",
+)
 
 DISCONNECT = b'{"webitel-event-name":"account","Event-Name":"DISCONNECT"}'
 """What a socket that did not authenticate in time is told before it is cut."""
@@ -64,7 +94,7 @@ def call_frame(event: SwitchEvent) -> dict[str, Any]:
         "Caller-Caller-ID-Number": leg.caller_number,
         "Caller-Destination-Number": leg.destination,
         "variable_w_account_origination_uuid": leg.call_id if told else None,
-        "variable_w_jsclient_xtransfer": variables.get("w_jsclient_xtransfer"),
+        "variable_w_jsclient_xtransfer": variables.get("w_jsclient_xtransfer") or variables.get("sip_h_X-WebitelXTransfer"),
         "variable_w_jsclient_originate_number": variables.get("w_jsclient_originate_number"),
         "variable_w_jsclient_auto_answer": variables.get("w_jsclient_auto_answer"),
         "Other-Leg-Unique-ID": leg.other_leg,
@@ -95,7 +125,7 @@ def account_status_frame(account: Account, at: datetime, *, online: bool, cc_log
         account: As it is then.
         at: When.
         online: Whether it has a socket.
-        cc_logged: Whether it is logged in to the call centre.
+        cc_logged: Whether it is logged in to the call centre. The engine itself knows that of who has a socket alone.
 
     Returns:
         The frame.
@@ -116,7 +146,7 @@ def account_status_frame(account: Account, at: datetime, *, online: bool, cc_log
         "Account-Agent-Status": account.agent_status,
         "Account-User-Name": quote(account.name, safe=""),
         "Account-Online": online,
-        "cc_logged": cc_logged,
+        "cc_logged": cc_logged and online,
         "ws": online,
         "presence_id": account.presence,
         "cc": cc_logged,
@@ -143,4 +173,37 @@ def account_presence_frame(name: str, number: str, domain: str) -> dict[str, Any
         "User-Scheme": "account",
         "Content-Type": "text/event-json",
         "webitel-event-name": "user",
+    }
+
+
+def console_frame(name: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Make the frame of what the directory's console said: of its headers only the known ones (facts: webitel-protocol 4.3).
+
+    Args:
+        name: What happened.
+        headers: As the console writes them.
+
+    Returns:
+        The frame, its keys in the engine's order.
+    """
+    known = {key: headers[key] for key in _OF_THE_CONSOLE if key in headers}
+    return {"Event-Name": name, **known, "webitel-event-name": name}
+
+
+def centre_frame(action: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Make the frame of what the call centre said (facts: webitel-protocol 4.4).
+
+    Args:
+        action: The switch's word for it.
+        headers: As the switch writes them.
+
+    Returns:
+        The frame.
+    """
+    return {
+        "Event-Name": f"CC::{action.upper()}",
+        "Event-Subclass": "callcenter::info",
+        "CC-Action": action,
+        **headers,
+        "webitel-event-name": "server",
     }

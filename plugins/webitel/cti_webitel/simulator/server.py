@@ -17,11 +17,16 @@ from cti_webitel.simulator.control import control
 from cti_webitel.simulator.control_port import serve_control
 from cti_webitel.simulator.engine import Engine
 from cti_webitel.simulator.options import SimulatorOptions, changed
+from cti_webitel.simulator.recording_server import RecordingServer
 from cti_webitel.simulator.websocket import serve_socket
 
 __all__ = ["WebitelSimulator", "serve_webitel"]
 
 _DOMAIN = "demo.local"
+
+
+def _address(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class WebitelSimulator(SwitchboardFarSide):
@@ -34,6 +39,7 @@ class WebitelSimulator(SwitchboardFarSide):
         control_port: The control port; ``None``: it has none.
 
     Attributes:
+        recording_server: Serves the calls' recordings.
         engine: As given.
         host: As given.
         port: As given.
@@ -47,12 +53,17 @@ class WebitelSimulator(SwitchboardFarSide):
         self.port = port
         self.control_port = control_port
         self._away_until_seconds = 0.0
+        self.recording_server = RecordingServer(engine.recordings, engine.tokens, lambda: self.options, lambda: self.away)
 
     @property
     def url(self) -> str:
         """The engine's address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ws://{host}:{self.port}"
+        return _address("ws", self.host, self.port)
+
+    @property
+    def recordings_url(self) -> str:
+        """Where recordings are served."""
+        return self.engine.recordings.address
 
     @property
     def options(self) -> SimulatorOptions:
@@ -109,6 +120,7 @@ class WebitelSimulator(SwitchboardFarSide):
         """
         self._away_until_seconds = self.switchboard.clock.elapsed_seconds + seconds
         self.engine.drop_sockets()
+        self.recording_server.drop()
 
 
 @asynccontextmanager
@@ -118,10 +130,13 @@ async def serve_webitel(
     control_port: int | None = 0,
     options: SimulatorOptions | None = None,
     *,
+    recordings_port: int = 0,
     seed: int | None = None,
     start: datetime | None = None,
 ) -> AsyncGenerator[WebitelSimulator]:
     """Serve a Webitel, with accounts 100, 101, 102 and the administrator 200 in ``demo.local``; password = number.
+
+    The three users are the agents of the queue ``support@demo.local``. ``root`` logs in with the password of the options.
 
     Leaving the block cuts every socket and ends everything.
 
@@ -130,6 +145,7 @@ async def serve_webitel(
         port: The engine's port; 0: any that is free.
         control_port: The control port; 0: any that is free; ``None``: none.
         options: How it behaves.
+        recordings_port: Where recordings are served; 0: any that is free.
         seed: What its identifiers are made from; ``None``: others each time, as two runs of a real switch have.
         start: What its clock shows first; ``None``: the time of day.
 
@@ -152,11 +168,16 @@ async def serve_webitel(
                     await anyio.create_tcp_listener(local_host=host, local_port=control_port)
                 )
                 control_port = control_listener.extra(SocketAttribute.local_port)
+            recordings_listener = await stack.enter_async_context(
+                await anyio.create_tcp_listener(local_host=host, local_port=recordings_port)
+            )
+            engine.recordings.address = _address("http", host, recordings_listener.extra(SocketAttribute.local_port))
             simulator = WebitelSimulator(engine, host, listener.extra(SocketAttribute.local_port), control_port)
             tasks: TaskGroup = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             await tasks.start(partial(drive, switchboard))
             tasks.start_soon(listener.serve, partial(serve_socket, engine=engine, is_away=lambda: simulator.away))
+            tasks.start_soon(recordings_listener.serve, simulator.recording_server.serve)
             if control_listener is not None:
                 tasks.start_soon(control_listener.serve, partial(serve_control, carry_out=simulator.control))
             yield simulator

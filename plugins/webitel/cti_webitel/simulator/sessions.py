@@ -9,7 +9,10 @@ from typing import Any
 
 import orjson
 
-__all__ = ["ACL", "OnlineAccount", "Session"]
+__all__ = ["ACL", "ROOT", "OnlineAccount", "Session"]
+
+ROOT = "root"
+"""The account above all domains: its name, its role, and where a domain is needed, its domain."""
 
 _USER_ACL: Mapping[str, list[str]] = MappingProxyType(
     {
@@ -32,7 +35,14 @@ _ADMIN_RESOURCES = (
     *("cc/members", "cc/tiers", "channels", "rotes/domain", "rotes/extension", "rotes/default", "calendar", "blacklist"),
 )
 _ADMIN_ACL: Mapping[str, list[str]] = MappingProxyType({**{resource: ["*"] for resource in _ADMIN_RESOURCES}, "acl/roles": ["r"]})
-ACL: Mapping[str, Mapping[str, list[str]]] = MappingProxyType({"user": _USER_ACL, "admin": _ADMIN_ACL})
+_ROOT_RESOURCES = (
+    *("kibana", "hotdesk", "metadata", "callback/members", "callback", "widget", "license", "system/reload", "account"),
+    *("domain/item", "domain", "gateway/profile", "gateway", "cdr/media", "cdr/files", "cdr", "vmail", "hook"),
+    *("dialer/templates", "dialer/members", "dialer", "cc/queue", "cc/members", "cc/tiers", "channels", "rotes/domain"),
+    *("rotes/extension", "rotes/public", "rotes/default", "calendar", "blacklist", "acl/resource", "acl/roles"),
+)
+_ROOT_ACL: Mapping[str, list[str]] = MappingProxyType({resource: ["*"] for resource in _ROOT_RESOURCES})
+ACL: Mapping[str, Mapping[str, list[str]]] = MappingProxyType({"user": _USER_ACL, "admin": _ADMIN_ACL, ROOT: _ROOT_ACL})
 """What a role may do: resource to permissions (facts: webitel-protocol 3)."""
 
 
@@ -41,23 +51,28 @@ class Session:
 
     Args:
         session_id: What the auth reply calls it.
+        address: Where it comes from.
 
     Attributes:
         session_id: As given.
+        address: As given.
         account: Who authenticated on it; ``None``: nobody yet.
         closed: Whether it is gone: what is sent to it is lost.
         terminated: Whether the engine has cut it; what was sent before still goes out.
         wake: Called when there is something to write, or it is cut.
         abort: Ends TCP at once, whatever the peer reads or does not.
+        is_mute: Tells whether nothing is to be said just now: it is never said then.
     """
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, address: str = "") -> None:
         self.session_id = session_id
+        self.address = address
         self.account: OnlineAccount | None = None
         self.closed = False
         self.terminated = False
         self.wake: Callable[[], None] = lambda: None
         self.abort: Callable[[], None] = lambda: None
+        self.is_mute: Callable[[], bool] = lambda: False
         self._outbox: deque[bytes] = deque()
 
     def send(self, frame: Mapping[str, Any] | bytes) -> None:
@@ -66,7 +81,7 @@ class Session:
         Args:
             frame: It, or its JSON.
         """
-        if not self.closed and not self.terminated:
+        if not self.closed and not self.terminated and not self.is_mute():
             self._outbox.append(frame if isinstance(frame, bytes) else orjson.dumps(frame))
             self.wake()
 
@@ -100,11 +115,15 @@ class OnlineAccount:
     Attributes:
         presence: As given.
         number: The part before ``@``.
-        domain: The part after it.
-        role: As given.
+        domain: The part after it; empty for root.
+        role: As given; a change of the directory replaces it.
         logged: Whether call events are forwarded: one flag for all its sockets.
+        cc_logged: Whether the engine has seen it log in to the call centre since its first socket opened.
         sessions: Its sockets.
         description: The last note that was not empty; ``api whoami`` goes on showing it (facts: webitel-protocol 7, 14).
+        wants_all: The events of which it is told whomever they concern: once for all its sockets (facts: webitel-protocol 4.4).
+        desk: The address of the desk where it signed in.
+        desk_sessions: The sockets that signed in there.
     """
 
     def __init__(self, presence: str, role: str) -> None:
@@ -112,8 +131,22 @@ class OnlineAccount:
         self.number, _, self.domain = presence.partition("@")
         self.role = role
         self.logged = False
+        self.cc_logged = False
         self.sessions: list[Session] = []
         self.description = ""
+        self.wants_all: set[str] = set()
+        self.desk = ""
+        self.desk_sessions: list[Session] = []
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it stands above all domains."""
+        return self.presence == ROOT
+
+    @property
+    def home(self) -> str:
+        """Its domain, or what stands for one."""
+        return self.domain or ROOT
 
     @property
     def acl(self) -> Mapping[str, list[str]]:

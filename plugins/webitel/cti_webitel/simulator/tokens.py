@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -16,7 +15,6 @@ from cti_webitel.simulator.frames import microseconds
 
 __all__ = ["Token", "Tokens"]
 
-_LIFE = timedelta(days=100)
 _ACL = {"cdr": ["ro"], "cdr/files": ["ro"]}
 
 
@@ -42,9 +40,13 @@ class Tokens:
 
     Args:
         switchboard: Tells the time and makes identifiers.
+
+    Attributes:
+        life_seconds: How long a new one is good.
     """
 
     def __init__(self, switchboard: Switchboard) -> None:
+        self.life_seconds = 0.0
         self._switchboard = switchboard
         self._tokens: dict[str, Token] = {}
         self._secret = switchboard.new_id().encode()
@@ -61,7 +63,7 @@ class Tokens:
         for token in self._tokens.values():
             if token.presence == presence and token.expires_ms - self._now_ms() > 86_400_000:
                 return token
-        expires_ms = self._now_ms() + _LIFE // timedelta(milliseconds=1)
+        expires_ms = self._now_ms() + int(self.life_seconds * 1000)
         head = _encoded(orjson.dumps({"typ": "JWT", "alg": "HS256"}))
         body = _encoded(orjson.dumps({"exp": expires_ms, "acl": _ACL}))
         signature = _encoded(hmac.new(self._secret, f"{head}.{body}".encode(), hashlib.sha256).digest())
@@ -70,6 +72,14 @@ class Tokens:
         )
         self._tokens[token.key] = token
         return token
+
+    def forget(self, presence: str) -> None:
+        """Take an account's tokens back.
+
+        Args:
+            presence: Whose.
+        """
+        self._tokens = {key: token for key, token in self._tokens.items() if token.presence != presence}
 
     def owner(self, key: Any, token: Any) -> tuple[str | None, str]:
         """Look who may log in with a key and a token.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
@@ -34,6 +35,9 @@ _QUIET.propagate = False
 class _Socket:
     """One connection.
 
+    While the network is half-open (:class:`~cti_webitel.simulator.options.SimulatorOptions`) it takes nothing from the stream and
+    gives nothing to it, not even its end.
+
     Args:
         stream: Its TCP stream.
         engine: Whom it belongs to.
@@ -45,21 +49,34 @@ class _Socket:
         self._protocol = ServerProtocol(max_size=_MAX_FRAME_BYTES, logger=_QUIET)
         self._session: Session | None = None
         self._something_to_write = anyio.Event()
+        self._options_changed = anyio.Event()
         self._message: list[bytes] = []
         self._ended = False
         self._abort: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
+        stop_watching = self._engine.watch(self._look_again)
         try:
             async with anyio.create_task_group() as tasks:
                 self._abort = tasks.cancel_scope.cancel
                 tasks.start_soon(self._read)
                 tasks.start_soon(self._write)
         finally:
+            stop_watching()
             if self._session is not None:
                 self._engine.disconnect(self._session)
 
+    async def _network(self) -> None:
+        """Wait until the network carries something."""
+        while self._engine.options.half_open:
+            await self._options_changed.wait()
+
+    def _look_again(self) -> None:
+        changed, self._options_changed = self._options_changed, anyio.Event()
+        changed.set()
+
     async def _read(self) -> None:
+        await self._network()
         with anyio.move_on_after(_HANDSHAKE_SECONDS):
             while self._session is None and not self._ended:
                 await self._receive()
@@ -72,9 +89,13 @@ class _Socket:
         self._abort()
 
     async def _receive(self) -> None:
-        try:
+        await self._network()
+        data = b""
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             data = await self._stream.receive(65536)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        # What came while nothing was carried comes once it is again; the end of the stream, too.
+        await self._network()
+        if not data:
             self._ended = True
             self._protocol.receive_eof()
             return
@@ -92,9 +113,17 @@ class _Socket:
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
         if self._protocol.state is OPEN:
-            self._session = self._engine.connect()
+            self._session = self._engine.connect(self._address(request))
             self._session.wake = self._wake
             self._session.abort = self._abort
+
+    def _address(self, request: Request) -> str:
+        """Tell where the client is: what a proxy says, or the stream (facts: webitel-protocol 1)."""
+        told = request.headers.get("X-Forwarded-For")
+        if told:
+            return told.partition(",")[0].strip()
+        remote = self._stream.extra(SocketAttribute.remote_address, ("",))
+        return str(remote[0])
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
@@ -110,6 +139,7 @@ class _Socket:
         goes_on = True
         while goes_on:
             await self._something_to_write.wait()
+            await self._network()
             self._something_to_write = anyio.Event()
             last = self._ended or (self._session is not None and self._session.terminated)
             while goes_on and self._fill():
