@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import structlog
 
+from cti_framework.redaction import redact_secrets
+
 __all__ = ["log_to_stderr"]
 
 _LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)
@@ -30,6 +32,7 @@ def log_to_stderr(verbosity: int, *, colour: bool) -> Iterator[None]:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+            redact_secrets,
             # The fancy tracebacks show local variables, and a password can be one.
             structlog.dev.ConsoleRenderer(colors=colour, exception_formatter=structlog.dev.plain_traceback),
         ],
