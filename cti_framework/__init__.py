@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from cti_framework.agents import Agent, AgentFeature, AgentState
+    from cti_framework.blocking import BlockingCtiModel, BlockingRuntime, BlockingSubscription, EventCallback, open_session
     from cti_framework.calls import Call, CallDirection, CallFeature, CallRole, CallState, EndCause, Party, Redirection, Side
     from cti_framework.errors import (
         AddressError,
+        BlockingCallError,
         CommandError,
         CommandRefusedError,
         CommandStage,
@@ -78,10 +80,12 @@ if TYPE_CHECKING:
     from cti_framework.initializer import CtiProviderInitializer
     from cti_framework.model import CtiModel
     from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext
+    from cti_framework.redaction import SecretRedactor, redact_secrets
     from cti_framework.settings import SystemSettings
 
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "agents": ("Agent", "AgentFeature", "AgentState"),
+    "blocking": ("BlockingCtiModel", "BlockingRuntime", "BlockingSubscription", "EventCallback", "open_session"),
     "calls": (
         "Call",
         "CallDirection",
@@ -95,6 +99,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "errors": (
         "AddressError",
+        "BlockingCallError",
         "CommandError",
         "CommandRefusedError",
         "CommandStage",
@@ -159,6 +164,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "initializer": ("CtiProviderInitializer",),
     "model": ("CtiModel",),
     "provider": ("BaseCtiProvider", "Capabilities", "CtiUser", "ProviderContext"),
+    "redaction": ("SecretRedactor", "redact_secrets"),
     "settings": ("SystemSettings",),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
@@ -170,6 +176,10 @@ __all__ = [
     "AgentState",
     "AgentStateChanged",
     "BaseCtiProvider",
+    "BlockingCallError",
+    "BlockingCtiModel",
+    "BlockingRuntime",
+    "BlockingSubscription",
     "Call",
     "CallBusy",
     "CallCentreModeChanged",
@@ -205,6 +215,7 @@ __all__ = [
     "ErrorOccurred",
     "ErrorType",
     "Event",
+    "EventCallback",
     "HookError",
     "Initialized",
     "InvalidArgumentError",
@@ -230,6 +241,7 @@ __all__ = [
     "RecordingStateChanged",
     "Redirection",
     "ResyncRequired",
+    "SecretRedactor",
     "SessionClosedError",
     "SettingsError",
     "Side",
@@ -243,6 +255,8 @@ __all__ = [
     "WebRtcVideoStarted",
     "__version__",
     "hookimpl",
+    "open_session",
+    "redact_secrets",
 ]
 
 

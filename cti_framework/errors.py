@@ -28,7 +28,8 @@
     │   ├── NotConnectedError         there is no connection to send it on
     │   ├── CommandRefusedError       the PBX answered no
     │   └── CommandUnconfirmedError   sent, and no answer: it may have acted
-    └── SessionClosedError            the session is closed, or was never opened
+    ├── SessionClosedError            the session is closed, or was never opened in this process
+    └── BlockingCallError             a call that waits, where an event loop would stand still
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from typing import Any
 
 __all__ = [
     "AddressError",
+    "BlockingCallError",
     "CommandError",
     "CommandRefusedError",
     "CommandStage",
@@ -369,7 +371,11 @@ class CommandUnconfirmedError(CommandError):
 
 
 class SessionClosedError(CtiError):
-    """The session is closed, or was never opened."""
+    """The session is closed, or was never opened in this process: a session is not carried over a fork."""
+
+
+class BlockingCallError(CtiError):
+    """A call that waits, made in a thread in which an event loop runs: the loop would stand still. Nothing was done."""
 
 
 def traceback_text(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from cti_framework.cli.invocation import Invocation, pass_invocation
 from cti_framework.cli.listen import listen
 from cti_framework.cli.logs import log_to_stderr
 from cti_framework.cli.providers import providers
+from cti_framework.cli.recordings import recordings
 from cti_framework.cli.replay import replay
 from cti_framework.cli.running import Stopped, leaves
 from cti_framework.cli.simulate import simulate
@@ -103,7 +104,7 @@ def cti(
     context.with_resource(log_to_stderr(verbose, colour=colour and sys.stderr.isatty()))
 
 
-for _command in (demo, providers, simulate, listen, call, replay):
+for _command in (demo, providers, simulate, listen, call, recordings, replay):
     cti.add_command(_command)
 
 

@@ -7,6 +7,7 @@ import selectors
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -20,7 +21,7 @@ from cti_framework.errors import NetworkError
 from cti_framework.eventlog import Subscription
 from cti_framework.events import Event, ProviderState, ProviderStateChanged
 from cti_framework.model import CtiModel
-from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser
+from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, FetchProgress
 from cti_framework.reports import CallSnapshot, Connected, Ended, Offered, Originated, Snapshot, Started
 
 EventT = TypeVar("EventT", bound=Event)
@@ -213,6 +214,13 @@ class ScriptedProvider(BaseCtiProvider):
     async def query_recordings(self, call_id: str) -> tuple[str, ...]:
         answer: tuple[str, ...] | None = await self._asked("query_recordings", call_id)
         return ("https://pbx.example/1.mp3",) if answer is None else answer
+
+    async def fetch_recording(
+        self, link: str, directory: Path, *, progress: Callable[[FetchProgress], object] | None = None
+    ) -> Path:
+        self.progress = progress
+        answer: Path | None = await self._asked("fetch_recording", link, directory)
+        return directory / "1.mp3" if answer is None else answer
 
     async def drop_call(self, call: Call) -> None:
         await self._asked("drop_call", call)

@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -45,7 +46,7 @@ from cti_framework.events import (
 )
 from cti_framework.hooks import Hooks, hookimpl
 from cti_framework.model import CommandTimeouts, CtiModel
-from cti_framework.provider import BaseCtiProvider, Capabilities
+from cti_framework.provider import BaseCtiProvider, Capabilities, FetchProgress
 from cti_framework.reports import Connected, Held, Offered, Raw, Snapshot
 from tests.core.scripted import (
     ALL_CALLS,
@@ -524,6 +525,11 @@ AGENT_VERBS: dict[str, tuple[Act, AgentFeature, tuple[Any, ...]]] = {
     "set_wrap_up": (lambda model: model.set_wrap_up(True), AgentFeature.WRAP_UP, (True,)),
     "set_call_centre_mode": (lambda model: model.set_call_centre_mode(False), AgentFeature.CALL_CENTRE_MODE, (False,)),
     "query_recordings": (lambda model: model.query_recordings("old"), AgentFeature.CALL_RECORDS, ("old",)),
+    "fetch_recording": (
+        lambda model: model.fetch_recording("https://pbx.example/1.mp3", Path("here")),
+        AgentFeature.CALL_RECORDS,
+        ("https://pbx.example/1.mp3", Path("here")),
+    ),
 }
 ALL_VERBS: dict[str, tuple[Callable[[Pbx], None], Act]] = {
     **{verb: (given, act) for verb, (given, act, _, _) in CALL_VERBS.items()},
@@ -538,7 +544,7 @@ def test_every_verb_is_tried_here() -> None:
         if inspect.iscoroutinefunction(value) and name not in {"run", "snapshot"}
     }
     assert set(ALL_VERBS) == verbs
-    assert len(ALL_VERBS) == 22
+    assert len(ALL_VERBS) == 23
 
 
 @pytest.mark.parametrize("verb", ALL_VERBS)
@@ -556,6 +562,8 @@ async def test_a_verb_arrives_once_with_what_the_host_said(verb: str) -> None:
             assert answer == model.call(answer.id)
         elif verb == "query_recordings":
             assert answer == ("https://pbx.example/1.mp3",)
+        elif verb == "fetch_recording":
+            assert answer == Path("here/1.mp3")
         else:
             assert answer is None
 
@@ -644,7 +652,7 @@ async def test_a_verb_that_never_ends_is_unconfirmed_and_sent_once(verb: str) ->
     pbx = Pbx()
     pbx.on_verb = {verb: hang}
     timeouts = CommandTimeouts(command_seconds=1, make_call_seconds=2, query_seconds=3)
-    seconds = {"query_recordings": 3, "make_call": 2, "make_consult_call": 2, "monitor": 2}.get(verb, 1)
+    seconds = {"query_recordings": 3, "fetch_recording": 3, "make_call": 2, "make_consult_call": 2, "monitor": 2}.get(verb, 1)
     async with session(pbx, timeouts=timeouts) as model:
         given(pbx)
         began_at = anyio.current_time()
@@ -754,6 +762,8 @@ async def test_a_lost_network_in_a_verb_says_that_it_may_have_acted() -> None:
         (lambda model: model.make_call(None), "destination"),
         (lambda model: model.set_agent_state(""), "state"),
         (lambda model: model.query_recordings(""), "call_id"),
+        (lambda model: model.fetch_recording(" ", Path("here")), "link"),
+        (lambda model: model.fetch_recording(b"https://x?key=1", Path("here")), "link"),
         (lambda model: model.monitor("", "listen"), "call_id"),
         (lambda model: model.monitor("far", "shout"), "'shout' is no mode"),
     ],
@@ -766,6 +776,46 @@ async def test_bad_arguments_are_never_sent(act: Act, says: str) -> None:
     assert caught.value.stage is CommandStage.NOT_SENT
     assert isinstance(caught.value, ValueError)
     assert pbx.asked == []
+
+
+async def test_a_file_that_keeps_coming_may_take_its_time_and_a_silence_may_not() -> None:
+    async def come_slowly(link: str, directory: Path) -> Path:
+        for second in range(20):
+            await anyio.sleep(2)
+            assert pbx.provider.progress is not None
+            pbx.provider.progress(FetchProgress(second, 20))
+        await anyio.sleep(ends_after_seconds)
+        return directory / "all of it"
+
+    pbx = Pbx()
+    pbx.on_verb = {"fetch_recording": come_slowly}
+    told: list[FetchProgress] = []
+    async with session(pbx, timeouts=CommandTimeouts(query_seconds=3)) as model:
+        ends_after_seconds = 2
+        assert await model.fetch_recording("https://x", Path("here"), progress=told.append) == Path("here/all of it")
+        assert told == [FetchProgress(second, 20) for second in range(20)]
+        ends_after_seconds = 4
+        with pytest.raises(CommandUnconfirmedError, match="nothing came from provider 'scripted' within 3 s"):
+            await model.fetch_recording("https://x", Path("here"))
+
+
+async def test_a_link_is_in_no_error_and_no_log_of_the_core() -> None:
+    async def raise_it(link: str, directory: Path) -> None:
+        raise KeyError("x")
+
+    pbx = Pbx()
+    link = "https://pbx.example/1?x_key=secret-word"
+    with capture_logs() as logged:
+        async with session(pbx) as model:
+            for fault in (raise_it, lambda link, directory: anyio.sleep(3600)):
+                pbx.on_verb = {"fetch_recording": fault}
+                with pytest.raises(CommandError) as caught:
+                    await model.fetch_recording(link, Path("here"))
+                assert "secret-word" not in str(caught.value) + repr(caught.value.describe())
+            with pytest.raises(InvalidArgumentError) as refused:
+                await model.fetch_recording(link.encode(), Path("here"))  # type: ignore[arg-type]  # as a host may by mistake
+    assert "secret-word" not in str(refused.value) + repr(logged)
+    assert logged
 
 
 @pytest.mark.parametrize(
