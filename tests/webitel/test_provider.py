@@ -45,6 +45,7 @@ from cti_webitel import asked, looks
 from cti_webitel.provider import WebitelCtiProvider
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
 from cti_webitel.simulator import SimulatorOptions, WebitelSimulator, serve_webitel
+from tests.webitel.in_memory import desk
 from tests.webitel.sessions import CALLER, FAR, OWN, PATIENCE_SECONDS, Bench, Tap
 from tests.webitel.test_replay import LIKE_THE_LIBRARY, frames, library_callbacks
 
@@ -671,3 +672,21 @@ async def test_the_simulator_of_the_provider_is_complete() -> None:
 def test_the_captures_used_here_are_there() -> None:
     assert (Path(__file__).parents[1] / "captures" / "webitel" / "03-out-call.frames.jsonl").is_file()
     assert issubclass(Snapshot, Report)
+
+
+async def test_a_call_whose_beginning_was_missed_is_given_back_when_it_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk() as at:
+
+        async def unseen(number: str) -> str:
+            at.engine.online[OWN].logged = False
+            (leg,) = at.switchboard.originate(OWN, number, variables={"w_jsclient_originate_number": number})
+            await at.settle()
+            at.engine.online[OWN].logged = True
+            at.switchboard.answer(leg.uuid)
+            await anyio.sleep_forever()
+            return ""
+
+        monkeypatch.setattr(at.webitel, "call", unseen)
+        call = await at.ask(at.model.make_call, FAR)
+        assert call.other.number == FAR
+        assert [known.id for known in at.model.calls] == [call.id]
