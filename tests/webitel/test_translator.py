@@ -398,6 +398,14 @@ def test_both_calls_of_a_transfer_end_transferred_whichever_ends_first(enquiry_f
     assert second.redirection is None
 
 
+def test_a_transfer_that_another_program_completed_says_to_whom_though_the_enquiry_ended_first() -> None:
+    told, enquiry = with_an_enquiry()
+    ended_by(told, ENQUIRY_ID, enquiry)
+    first = ended_by(told, CALL_ID, {**OUT, **CONFIRMED})
+    assert first.cause is EndCause.TRANSFERRED
+    assert first.redirection is not None and first.redirection.to == "0509998877"
+
+
 def test_a_transfer_that_failed_leaves_an_ordinary_end() -> None:
     told = Told()
     told.translate(OnNewCall(call_of(OUT), "CHANNEL_CREATE", LEG), OnBridgeCall(call_of(OUT), "CHANNEL_BRIDGE", LEG))

@@ -148,6 +148,8 @@ class Translator:
         self._clock = clock
         self._shown: dict[str, _Shown] = {}
         self._renamed: dict[str, str] = {}
+        # Whom the latest enquiry of each open call asked: it may end before the call says that both were joined.
+        self._enquired: dict[str, str] = {}
         self._user: WebitelUser | None = None
         self._translate: dict[type[Callback], Callable[[Any], tuple[Report, ...]]] = {
             OnNewCall: self._on_new,
@@ -261,6 +263,7 @@ class Translator:
         for call_id in [shown_id for shown_id in self._shown if shown_id not in known]:
             del self._shown[call_id]
         self._renamed = {old: new for old, new in self._renamed.items() if new in self._shown}
+        self._enquired = {first: number for first, number in self._enquired.items() if first in self._shown}
 
     # ------------------------------------------------------------------ calls
 
@@ -399,15 +402,18 @@ class Translator:
         if shown is None:
             return (_ended(at=at, call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause),)
         redirection = None
+        enquired = self._enquired.pop(call.uuid, "")
+        if shown.parent_id is not None:
+            self._enquired[self._renamed.get(shown.parent_id, shown.parent_id)] = shown.other.number
         if cause is EndCause.TRANSFERRED or (shown.transferred and cause is EndCause.NORMAL and at <= shown.transferring_until):
             cause = EndCause.TRANSFERRED
-            redirection = self._redirection(call, shown, at)
+            redirection = self._redirection(call, shown, at, enquired)
         elif cause is EndCause.NORMAL and not shown.connected:
             cause = _unanswered(call, shown)
         ended = _ended(at=at, call_id=call.uuid, cause=cause, pbx_cause=call.hangup_cause, redirection=redirection)
         return (ended,) if self._user is None else (ended, *self._agent_again())
 
-    def _redirection(self, call: WebitelCall, shown: _Shown, at: datetime) -> Redirection | None:
+    def _redirection(self, call: WebitelCall, shown: _Shown, at: datetime, enquired: str) -> Redirection | None:
         """Tell who sent a transferred call's far end on, and to whom; nothing of an enquiry, whose far end stays where it is."""
         if shown.parent_id is not None and not shown.transferred_to:
             parent = self._shown.get(self._renamed.get(shown.parent_id, shown.parent_id))
@@ -421,6 +427,7 @@ class Translator:
             if enquiry.parent_id is not None and self._renamed.get(enquiry.parent_id, enquiry.parent_id) == call.uuid:
                 enquiry.transferred = True
                 to = to or enquiry.other.number
+        to = to or enquired
         return Redirection(by=shown.own.number or self.account.partition("@")[0], to=to, at=at) if to else None
 
     def _on_record(self, callback: CallCallback) -> tuple[Report, ...]:
