@@ -278,32 +278,6 @@ class Line:
         self._out: list[Event] = []
         self._batch = False
         self._asked_at_seq: int | None = None
-        self._appliers: dict[type, Callable[[Any], None]] = {
-            reports.Started: self._apply_started,
-            reports.Originated: self._apply_originated,
-            reports.Offered: self._apply_offered,
-            reports.Answered: self._apply_answered,
-            reports.Connected: self._apply_connected,
-            reports.Conferenced: self._apply_conferenced,
-            reports.Busy: self._apply_busy,
-            reports.Held: self._apply_held,
-            reports.Retrieved: self._apply_retrieved,
-            reports.Tones: self._apply_tones,
-            reports.InfoChanged: self._apply_info,
-            reports.IdChanged: self._apply_id,
-            reports.RecordingReport: self._apply_recording,
-            reports.Muted: self._apply_muted,
-            reports.MediaStarted: self._apply_media_started,
-            reports.MediaVideoStarted: self._apply_media_video,
-            reports.MediaEnded: self._apply_media_ended,
-            reports.Ended: self._apply_ended,
-            reports.Allowed: self._apply_allowed,
-            reports.AgentReport: self._apply_agent,
-            reports.CallCentreModeReport: self._apply_call_centre,
-            reports.Trouble: self._apply_trouble,
-            reports.Raw: self._apply_raw,
-            reports.Snapshot: self._apply_snapshot,
-        }
 
     # ------------------------------------------------------------------ what a host reads
 
@@ -369,12 +343,12 @@ class Line:
         Returns:
             The events that follow from it, numbered, in order; empty if it was refused or changed nothing.
         """
-        applier = self._appliers.get(type(report))
+        applier = _APPLIERS.get(type(report))
         try:
             if applier is None or not ((type(report.at) is datetime and report.at.tzinfo is UTC) or _is_moment(report.at)):
                 self._refuse("bad_report", report)
             else:
-                applier(report)
+                applier(self, report)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
             # A plugin that mypy did not check: a field holds what its type does not allow.
             self._refuse("bad_report", report)
@@ -1299,6 +1273,37 @@ class Line:
         for bit, side in SIDES.items():
             if side not in held_by and call.holders & bit:
                 self._apply_retrieved(reports.Retrieved(at=at, call_id=call_id, by=side, raw=raw))
+
+
+_APPLIERS: Final[Mapping[type, Callable[[Line, Any], None]]] = MappingProxyType(
+    {
+        reports.Started: Line._apply_started,
+        reports.Originated: Line._apply_originated,
+        reports.Offered: Line._apply_offered,
+        reports.Answered: Line._apply_answered,
+        reports.Connected: Line._apply_connected,
+        reports.Conferenced: Line._apply_conferenced,
+        reports.Busy: Line._apply_busy,
+        reports.Held: Line._apply_held,
+        reports.Retrieved: Line._apply_retrieved,
+        reports.Tones: Line._apply_tones,
+        reports.InfoChanged: Line._apply_info,
+        reports.IdChanged: Line._apply_id,
+        reports.RecordingReport: Line._apply_recording,
+        reports.Muted: Line._apply_muted,
+        reports.MediaStarted: Line._apply_media_started,
+        reports.MediaVideoStarted: Line._apply_media_video,
+        reports.MediaEnded: Line._apply_media_ended,
+        reports.Ended: Line._apply_ended,
+        reports.Allowed: Line._apply_allowed,
+        reports.AgentReport: Line._apply_agent,
+        reports.CallCentreModeReport: Line._apply_call_centre,
+        reports.Trouble: Line._apply_trouble,
+        reports.Raw: Line._apply_raw,
+        reports.Snapshot: Line._apply_snapshot,
+    }
+)
+"""What each report does: one table for all lines, for there may be hundreds of them."""
 
 
 def _with_enquiry(call: _OpenCall, enquiry: _OpenCall, bits: int) -> int:

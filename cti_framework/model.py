@@ -155,7 +155,8 @@ class CtiModel:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._is_closed = False
         self._is_dialling = False
-        self._untold: deque[Event] = deque()
+        # Only where somebody listens; hundreds of sessions have nobody.
+        self._untold: deque[Event] | None = None
         self._is_telling = False
 
     def _make_provider(self, provider_class: type[BaseCtiProvider], context: ProviderContext) -> BaseCtiProvider:
@@ -389,16 +390,18 @@ class CtiModel:
         self._events.extend(events)
         hooks = self._hooks
         if hooks.has_listeners:
+            if self._untold is None:
+                self._untold = deque()
             self._untold.extend([event for event in events if hooks.wants(type(event))])
             if self._untold and not self._is_telling:
-                self._tell_hooks()
+                self._tell_hooks(self._untold)
 
-    def _tell_hooks(self) -> None:
+    def _tell_hooks(self, untold: deque[Event]) -> None:
         # What an implementation sets off is told when all of them have been told what came before it.
         self._is_telling = True
         try:
-            while self._untold:
-                self._hooks.tell(self, self._untold.popleft())
+            while untold:
+                self._hooks.tell(self, untold.popleft())
         finally:
             self._is_telling = False
 

@@ -151,21 +151,6 @@ class Translator:
         # Whom the latest enquiry of each open call asked: it may end before the call says that both were joined.
         self._enquired: dict[str, str] = {}
         self._user: WebitelUser | None = None
-        self._translate: dict[type[Callback], Callable[[Any], tuple[Report, ...]]] = {
-            OnNewCall: self._on_new,
-            OnAcceptCall: self._on_accept,
-            OnBridgeCall: self._on_bridge,
-            OnHoldCall: self._on_hold,
-            OnUnholdCall: self._on_unhold,
-            OnFarHoldCall: self._on_far_hold,
-            OnFarUnholdCall: self._on_far_unhold,
-            OnDtmfCall: self._on_dtmf,
-            OnUuidCall: self._on_uuid,
-            OnHangupCall: self._on_hangup,
-            OnStartRecordCall: self._on_record,
-            OnStopRecordCall: self._on_record,
-            OnUserStatusChange: self._on_user,
-        }
 
     def translate(self, callback: Callback) -> tuple[Report, ...]:
         """Turn one callback into what it reports.
@@ -176,8 +161,8 @@ class Translator:
         Returns:
             The reports, in order; none for callbacks that tell nothing about calls or the own agent.
         """
-        act = self._translate.get(type(callback))
-        return _NOTHING if act is None else act(callback)
+        act = _TRANSLATE.get(type(callback))
+        return _NOTHING if act is None else act(self, callback)
 
     def dropping(self, call_id: str) -> None:
         """Note that we hang a call up: for the switch that end is an ordinary one, whatever the call was doing.
@@ -447,6 +432,26 @@ class Translator:
         if self._user is None:
             return _NOTHING
         return (AgentReport(at=self._clock.now(), agent=agent_of(self._user, in_call=bool(self._shown))),)
+
+
+_TRANSLATE: Final[Mapping[type[Callback], Callable[[Translator, Any], tuple[Report, ...]]]] = MappingProxyType(
+    {
+        OnNewCall: Translator._on_new,
+        OnAcceptCall: Translator._on_accept,
+        OnBridgeCall: Translator._on_bridge,
+        OnHoldCall: Translator._on_hold,
+        OnUnholdCall: Translator._on_unhold,
+        OnFarHoldCall: Translator._on_far_hold,
+        OnFarUnholdCall: Translator._on_far_unhold,
+        OnDtmfCall: Translator._on_dtmf,
+        OnUuidCall: Translator._on_uuid,
+        OnHangupCall: Translator._on_hangup,
+        OnStartRecordCall: Translator._on_record,
+        OnStopRecordCall: Translator._on_record,
+        OnUserStatusChange: Translator._on_user,
+    }
+)
+"""What each callback becomes."""
 
 
 def _unanswered(call: WebitelCall, shown: _Shown) -> EndCause:

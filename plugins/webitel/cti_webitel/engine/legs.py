@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Any, Final
 
 import attrs
@@ -112,11 +112,11 @@ class LegCall:
 class EndedCalls:
     """The identifiers of the calls that ended most recently."""
 
-    __slots__ = ("_known", "_order")
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._order: deque[str] = deque()
-        self._known: set[str] = set()
+        # In their order; the values say nothing.
+        self._known: dict[str, None] = {}
 
     def __contains__(self, uuid: object) -> bool:
         return uuid in self._known
@@ -128,10 +128,9 @@ class EndedCalls:
             uuid: Its identifier.
         """
         if uuid not in self._known:
-            if len(self._order) >= _REMEMBERED_ENDS:
-                self._known.discard(self._order.popleft())
-            self._order.append(uuid)
-            self._known.add(uuid)
+            if len(self._known) >= _REMEMBERED_ENDS:
+                del self._known[next(iter(self._known))]
+            self._known[uuid] = None
 
 
 class EndedLegs:
