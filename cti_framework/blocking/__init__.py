@@ -7,6 +7,7 @@ or by callbacks.
 ``runtime``         the event loop in its thread, and how threads reach it
 ``work``            one thing that it does for a thread
 ``verbs``           the verbs of ``CtiModel``, each with a twin that waits
+``readings``        what a host reads, for any thread
 ``subscription``    the iterator of events
 ``callbacks``       the callbacks' thread
 ``session``         ``BlockingCtiModel``, which a host holds, and ``open_session``

@@ -133,7 +133,8 @@ class BlockingRuntime:
     @property
     def is_own_thread(self) -> bool:
         """Whether the loop's own thread asks."""
-        return threading.get_ident() == self._thread.ident
+        # Not by its number: that is given to another thread when it has ended.
+        return threading.current_thread() is self._thread
 
     @property
     def tasks(self) -> anyio.abc.TaskGroup:
@@ -182,12 +183,13 @@ class BlockingRuntime:
             )
 
     def post(self, act: Callable[[], object]) -> None:
-        """Have the loop call something soon, without waiting. A loop that is over does not.
+        """Have the loop call something soon, without waiting. A loop that is over does not, nor one of another process.
 
         Args:
             act: What to call. It must not raise.
         """
-        if self._call_soon is not None:
+        # What wakes the loop is shared with a forked process, and its locks may have been taken at the fork for ever.
+        if self._call_soon is not None and not self.is_foreign:
             with suppress(RuntimeError):
                 self._call_soon(act)
 

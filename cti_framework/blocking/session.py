@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -13,18 +12,17 @@ import anyio
 import anyio.abc
 import structlog
 
-from cti_framework.agents import Agent, AgentFeature
 from cti_framework.blocking.callbacks import CallbackThread, Deliver, EventCallback
+from cti_framework.blocking.readings import BlockingReadings
 from cti_framework.blocking.runtime import CLOSE_SECONDS, BlockingRuntime
 from cti_framework.blocking.subscription import BlockingSubscription
 from cti_framework.blocking.verbs import Act, BlockingVerbs, InTime
 from cti_framework.blocking.work import Work
-from cti_framework.calls import Call, CallFeature
 from cti_framework.errors import CommandUnconfirmedError, SessionClosedError, traceback_text
-from cti_framework.events import Cursor, Event, ProviderState, ProviderStateChanged
+from cti_framework.events import Cursor, Event
 from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.model import CtiModel
-from cti_framework.provider import Capabilities, CtiUser
+from cti_framework.provider import CtiUser
 
 __all__ = ["BlockingCtiModel", "open_session"]
 
@@ -60,7 +58,7 @@ def open_session(
     return BlockingCtiModel(partial(initializer.open, user, wait_for_service=wait_for_service), runtime=runtime)
 
 
-class BlockingCtiModel(BlockingVerbs):
+class BlockingCtiModel(BlockingVerbs, BlockingReadings):
     """One operator's session, open from the moment it is made until it is closed: ``CtiModel`` for threads that wait.
 
     Everything may be called from any thread in which no event loop runs; ``close()`` from any thread at all. It belongs to the
@@ -93,8 +91,12 @@ class BlockingCtiModel(BlockingVerbs):
         self._runtime = BlockingRuntime() if runtime is None else runtime
         try:
             self._runtime.check_may_wait("open")
+            if self._runtime.closed:
+                raise SessionClosedError("open: the runtime is closed.", step="open", remedy="Make another BlockingRuntime.")
             self._model = self._run("open", self._begin_to_open)
         except BaseException:
+            # Interrupted at the last moment, it may be open already.
+            self._runtime.post(self._end)
             if self._owns_runtime:
                 self._runtime.close()
             raise
@@ -139,77 +141,7 @@ class BlockingCtiModel(BlockingVerbs):
         """Close it."""
         self.close()
 
-    # ------------------------------------------------------------------ what a host reads
-
-    def now(self) -> datetime:
-        """Tell the time by the session's clock: aware, UTC, never going back."""
-        return self._read("now", lambda model: model.now())
-
-    @property
-    def calls(self) -> tuple[Call, ...]:
-        """All open calls, in the order in which they began."""
-        return self._read("calls", lambda model: model.calls)
-
-    @property
-    def current_call(self) -> Call | None:
-        """The call that the operator deals with first."""
-        return self._read("current_call", lambda model: model.current_call)
-
-    @property
-    def consult_call(self) -> Call | None:
-        """The enquiry call made on behalf of the current one."""
-        return self._read("consult_call", lambda model: model.consult_call)
-
-    @property
-    def features(self) -> CallFeature:
-        """What may be done on the line now."""
-        return self._read("features", lambda model: model.features)
-
-    @property
-    def agent(self) -> Agent:
-        """The operator's state."""
-        return self._read("agent", lambda model: model.agent)
-
-    @property
-    def agent_features(self) -> AgentFeature:
-        """What this session can do with its agent."""
-        return self._read("agent_features", lambda model: model.agent_features)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The most that the provider can ever do."""
-        return self._read("capabilities", lambda model: model.capabilities)
-
-    @property
-    def provider_state(self) -> ProviderState:
-        """What the connection to the PBX does."""
-        return self._read("provider_state", lambda model: model.provider_state)
-
-    @property
-    def provider_state_event(self) -> ProviderStateChanged | None:
-        """The latest ``ProviderStateChanged``, for those who come late; ``None`` before the first."""
-        return self._read("provider_state_event", lambda model: model.provider_state_event)
-
-    @property
-    def cursor(self) -> Cursor:
-        """The last event told so far."""
-        return self._read("cursor", lambda model: model.cursor)
-
-    @property
-    def refused_reports(self) -> dict[str, int]:
-        """How many reports of the provider were refused, by reason."""
-        return self._read("refused_reports", lambda model: model.refused_reports)
-
-    def call(self, call_id: str) -> Call | None:
-        """Find an open call.
-
-        Args:
-            call_id: Its identifier, or one that it had before.
-
-        Returns:
-            The call as it is now, or ``None``.
-        """
-        return self._read("call", lambda model: model.call(call_id))
+    # ------------------------------------------------------------------ events
 
     def events(self, after: Cursor | None = None, timeout_seconds: float | None = None) -> BlockingSubscription:
         """Read the session's events.
@@ -323,8 +255,12 @@ class BlockingCtiModel(BlockingVerbs):
         def begin(work: Work[None]) -> None:
             self._runtime.spawn(work, self._ended.wait, self._runtime.tasks)
 
-        if not self._runtime.run(begin, timeout_seconds=CLOSE_SECONDS).has_outcome:
+        if self._runtime.run(begin, timeout_seconds=CLOSE_SECONDS).has_outcome:
+            return
+        if self._runtime.closed:
             self._runtime.join()
+        else:
+            self._log.error("cti.blocking.hangs", waited_seconds=CLOSE_SECONDS)
 
     # ------------------------------------------------------------------ in the loop
 

@@ -22,6 +22,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import cti_framework.blocking.runtime
+import cti_framework.blocking.session
 from cti_framework import (
     BlockingCallError,
     BlockingCtiModel,
@@ -55,7 +56,7 @@ from cti_framework.hooks import Hooks
 from cti_framework.model import CommandTimeouts
 from cti_framework.provider import FetchProgress
 from tests.core.blocked import SECONDS, Held, in_loop, in_thread, nothing_left, open_on, state_of
-from tests.core.scripted import Pbx, ScriptedProvider, fails
+from tests.core.scripted import Pbx, ScriptedProvider, fails, session
 
 EXPECTED_DIFFERENT = {"events"}
 """A time can be given to it at the end, and what it gives waits."""
@@ -478,6 +479,27 @@ def test_ctrl_c_while_opening_leaves_nothing(pbx: Pbx) -> None:
     assert interrupting.cancelled.is_set()
 
 
+def test_ctrl_c_at_the_last_moment_of_opening_closes_it_again(runtime: BlockingRuntime, pbx: Pbx) -> None:
+    ended = threading.Event()
+
+    async def lives(provider: ScriptedProvider) -> None:
+        provider.started()
+        try:
+            await provider.pbx.live()
+        finally:
+            ended.set()
+
+    class Interrupted(BlockingCtiModel):
+        def _run(self, step: str, begin: Callable[[Work[Any]], object]) -> Any:
+            super()._run(step, begin)
+            raise KeyboardInterrupt
+
+    pbx.on_run[1] = lives
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted(lambda: session(pbx), runtime=runtime)
+    assert ended.wait(SECONDS)
+
+
 def test_opening_sees_the_context_variables_of_its_caller(runtime: BlockingRuntime) -> None:
     tenant = contextvars.ContextVar("tenant", default="none")
 
@@ -495,8 +517,9 @@ def test_opening_sees_the_context_variables_of_its_caller(runtime: BlockingRunti
 def test_a_closed_runtime_opens_nothing(runtime: BlockingRuntime, pbx: Pbx) -> None:
     runtime.close()
     assert runtime.closed
-    with pytest.raises(SessionClosedError, match="open"):
+    with pytest.raises(SessionClosedError, match="the runtime is closed") as caught:
         open_on(runtime, pbx)
+    assert "BlockingRuntime" in caught.value.remedy
     assert pbx.runs == 0
 
 
@@ -732,8 +755,12 @@ def test_a_work_for_a_loop_that_is_over_ends(runtime: BlockingRuntime) -> None:
     assert not runtime.run(forget).has_outcome
 
 
-def test_a_loop_that_hangs_is_left_after_a_time(monkeypatch: pytest.MonkeyPatch, pbx: Pbx) -> None:
+@pytest.mark.parametrize("owns_runtime", [True, False])
+def test_a_loop_that_hangs_is_left_after_a_time(
+    monkeypatch: pytest.MonkeyPatch, runtime: BlockingRuntime, pbx: Pbx, owns_runtime: bool
+) -> None:
     monkeypatch.setattr(cti_framework.blocking.runtime, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(cti_framework.blocking.session, "CLOSE_SECONDS", 0.01)
     begun, go_on = threading.Event(), threading.Event()
 
     async def hang(destination: str) -> None:
@@ -741,18 +768,21 @@ def test_a_loop_that_hangs_is_left_after_a_time(monkeypatch: pytest.MonkeyPatch,
         go_on.wait(SECONDS)
 
     pbx.on_verb["make_call"] = hang
-    model = open_on(None, pbx)
+    model = open_on(None if owns_runtime else runtime, pbx)
     waiting = in_thread(lambda: model.make_call("0501"))
     assert begun.wait(SECONDS)
     with capture_logs() as logs:
         model.close()
-        with pytest.raises(SessionClosedError):
-            model.drop_call()
     assert [line["event"] for line in logs] == ["cti.blocking.hangs"]
+    assert model.closed
     go_on.set()
     # What it came to after all is not hidden.
     assert waiting.result(SECONDS).other.number == "0501"
-    model._runtime._thread.join(SECONDS)
+    with pytest.raises(SessionClosedError):
+        model.drop_call()
+    model.close()
+    if owns_runtime:
+        model._runtime._thread.join(SECONDS)
 
 
 def test_system_exit_of_a_signal_s_handler_is_no_different_from_ctrl_c(model: BlockingCtiModel, pbx: Pbx) -> None:
