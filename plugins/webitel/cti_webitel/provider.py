@@ -211,17 +211,17 @@ class WebitelCtiProvider(BaseCtiProvider):
         reports: list[Report] = []
         for callback in callbacks:
             follow_up = _FOLLOW_UPS.get(type(callback))
-            if follow_up is None and not self._asked:
+            if not self._asked and (follow_up is None or not _needs_line(callback)):
                 reports += translate(callback)
+                if follow_up is not None:
+                    follow_up(self, callback, None)
                 continue
             # What it sets off needs the line to know what came before it, and it.
             if reports:
                 self._report(*reports)
                 reports.clear()
             before = self.context.call(callback.call.uuid) if isinstance(callback, CallCallback) else None
-            told = translate(callback)
-            if told:
-                self._report(*told)
+            self._report(*translate(callback))
             if follow_up is not None:
                 follow_up(self, callback, before)
             if self._asked and isinstance(callback, CallCallback):
@@ -234,6 +234,8 @@ class WebitelCtiProvider(BaseCtiProvider):
 
     def _call_began(self, callback: OnNewCall, before: Call | None) -> None:
         call = callback.call
+        if callback.adopted and call.answered_microseconds is not None:
+            self._records.learn_from(call)
         if (
             self._settings.reject_as_busy
             and self._tasks is not None
@@ -257,8 +259,6 @@ class WebitelCtiProvider(BaseCtiProvider):
     def _call_ended(self, callback: OnHangupCall, before: Call | None) -> None:
         call = callback.call
         self._rejected.discard(call.uuid)
-        if call.answered_microseconds is not None:
-            self._records.learn_from(call)
         parent_id = call.attended_transfer_call_uuid
         if parent_id is None or self._tasks is None or call.transfer_result == "confirmed":
             return
@@ -746,6 +746,13 @@ _FOLLOW_UPS: Final[Mapping[type[Callback], Callable[[WebitelCtiProvider, Any, Ca
     }
 )
 """What a callback sets off beside its reports."""
+
+
+def _needs_line(callback: Callback) -> bool:
+    """Whether what a callback sets off depends on what the line shows, or is told in an order with it."""
+    if type(callback) is OnHangupCall:
+        return callback.call.attended_transfer_call_uuid is not None
+    return type(callback) is OnSilenced
 
 
 def _in_words(frame: dict[str, Any], func: str | None) -> tuple[str, str]:
