@@ -409,6 +409,16 @@ async def test_a_phone_that_is_told_of_late_is_rejected_too(monkeypatch: pytest.
         assert len(at.own_legs) == 1
 
 
+async def test_a_listener_that_another_program_asked_for_is_not_rejected() -> None:
+    async with desk(reject_as_busy=True) as at:
+        await talking_in(at)
+        _, colleague = at.switchboard.incoming(OTHER_CALLER, "101@demo.local")
+        at.switchboard.answer(colleague[0].uuid)
+        at.switchboard.eavesdrop(OWN, colleague[0].uuid, caller_number="101")
+        await at.settle()
+        assert len(at.own_legs) == 2
+
+
 # --- the far end is quicker, the answer is lost, the host gives up
 
 

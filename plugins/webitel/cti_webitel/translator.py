@@ -219,17 +219,6 @@ class Translator:
         shown = self._shown.get(call_id)
         return shown is not None and shown.listening
 
-    def is_open(self, call_id: str) -> bool:
-        """Tell whether a call began and did not end, as far as callbacks have been translated.
-
-        Args:
-            call_id: Which.
-
-        Returns:
-            Whether.
-        """
-        return call_id in self._shown
-
     @property
     def open_calls(self) -> int:
         """How many calls began and did not end, as far as callbacks have been translated."""
