@@ -14,10 +14,17 @@ from cti_framework.switchboard.legs import Leg
 
 __all__ = ["FarSide", "SwitchboardFarSide"]
 
+_OUTSIDE = "0443334455"
+
 
 @runtime_checkable
 class FarSide(Protocol):
-    """What the other end of the operator's calls can do. Numbers are outside numbers."""
+    """What the other end of the operator's calls can do. Numbers are outside numbers.
+
+    What cannot be done at that moment raises: nobody can press keys before the call is answered. A far side that cannot do
+    something at all raises ``NotSupportedError``; the conformance kit does not measure it then. One may have more methods: the
+    kit knows ``call_between_others() -> str``, which has two others talk and gives the identifier of their call.
+    """
 
     async def incoming(self, number: str, name: str = "") -> str:
         """Call the operator.
@@ -179,6 +186,24 @@ class SwitchboardFarSide:
         if not ringing:
             raise SwitchError("-ERR No such channel!")
         self.switchboard.answer(ringing[-1].uuid)
+
+    async def call_between_others(self) -> str:
+        """Have another user call an outside number and talk to whoever answers there. What not every far side can do.
+
+        Returns:
+            The identifier of that user's leg.
+
+        Raises:
+            SwitchError: There is no other user with a phone.
+        """
+        others = [account for account in self.switchboard.accounts if account.presence != self.presence]
+        other = next((account for account in others if account.registered_devices), None)
+        if other is None:
+            raise SwitchError("-ERR USER_NOT_REGISTERED")
+        leg = self.switchboard.dial_from_device(other.presence, _OUTSIDE)
+        far = self._leg_at(_OUTSIDE, lambda leg: leg.rings_in is not None)
+        self.switchboard.answer(far.uuid)
+        return leg.uuid
 
     async def drop_network(self) -> None:
         """Cut every connection to the PBX, without a goodbye."""

@@ -1,0 +1,56 @@
+"""Whose a cancellation is: of the task that caught it, or of something else that a plugin waited for.
+
+Of trio, only trio itself cancels, and only tasks. Of asyncio, whoever awaits a task or a future that is cancelled gets the very
+exception that would cancel himself. A plugin that lets it out would end the task that called it: the session's, or the host's,
+without a reason. So whoever calls a plugin asks here before a cancellation goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import anyio
+
+__all__ = ["fault_of", "is_ours"]
+
+
+def is_ours() -> bool:
+    """Tell whether the running task is being cancelled, by a scope around it or by asyncio's own ``Task.cancel()``.
+
+    Asked where a cancellation was caught, outside of the scopes that could have ended with it.
+
+    Returns:
+        Whether. If not, the cancellation is of something else: a fault of whoever let it out.
+    """
+    if anyio.current_effective_deadline() == -math.inf:
+        return True
+    if anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
+        return False
+    task = asyncio.current_task()
+    # A host may have it cancelled by `asyncio.timeout()`, of which a scope knows nothing.
+    return task is not None and task.cancelling() > 0
+
+
+def fault_of(error: BaseException) -> BaseException | None:
+    """Tell what of something that a plugin let out is a fault of its own. Asked where it was caught, as ``is_ours``.
+
+    Args:
+        error: What was caught.
+
+    Returns:
+        The fault. ``None``: the running task is being cancelled, or the program is to end; it has to go on.
+    """
+    if isinstance(error, Exception):
+        return error
+    cancelled = (anyio.get_cancelled_exc_class(), asyncio.CancelledError)
+    if isinstance(error, cancelled):
+        return None if is_ours() else error
+    if isinstance(error, BaseExceptionGroup):
+        # A task group of the plugin's that is cancelled can hand on the cancellation and its tasks' faults together.
+        _, faults = error.split(cancelled)
+        if isinstance(faults, ExceptionGroup):
+            return faults
+        if faults is None and not is_ours():
+            return error
+    return None
