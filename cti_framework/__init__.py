@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cti_framework.agents import Agent, AgentFeature, AgentState
     from cti_framework.blocking import BlockingCtiModel, BlockingRuntime, BlockingSubscription, EventCallback, open_session
     from cti_framework.calls import Call, CallDirection, CallFeature, CallRole, CallState, EndCause, Party, Redirection, Side
+    from cti_framework.commands import CommandRecord
     from cti_framework.errors import (
         AddressError,
         BlockingCallError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         NotAllowedNowError,
         NotConnectedError,
         NotSupportedError,
+        OutageKind,
         PluginError,
         PluginImportError,
         PluginIncompatibleError,
@@ -43,9 +45,10 @@ if TYPE_CHECKING:
         SessionClosedError,
         SettingsError,
         StepTimeoutError,
+        SubscriberBehindError,
         UserConnectionError,
     )
-    from cti_framework.eventlog import Subscription
+    from cti_framework.eventlog import EventLoss, IfBehind, Subscription
     from cti_framework.events import (
         AgentStateChanged,
         CallBusy,
@@ -77,9 +80,11 @@ if TYPE_CHECKING:
         WebRtcVideoStarted,
     )
     from cti_framework.hooks import hookimpl
+    from cti_framework.hub import CtiHub, HubBudget, HubSession, HubSessionState
     from cti_framework.initializer import CtiProviderInitializer
     from cti_framework.model import CtiModel
     from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext
+    from cti_framework.recorder import FlightRecorder, FrameDirection
     from cti_framework.redaction import SecretRedactor, redact_secrets
     from cti_framework.settings import SystemSettings
 
@@ -97,6 +102,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "Redirection",
         "Side",
     ),
+    "commands": ("CommandRecord",),
     "errors": (
         "AddressError",
         "BlockingCallError",
@@ -116,6 +122,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "NotAllowedNowError",
         "NotConnectedError",
         "NotSupportedError",
+        "OutageKind",
         "PluginError",
         "PluginImportError",
         "PluginIncompatibleError",
@@ -127,9 +134,10 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "SessionClosedError",
         "SettingsError",
         "StepTimeoutError",
+        "SubscriberBehindError",
         "UserConnectionError",
     ),
-    "eventlog": ("Subscription",),
+    "eventlog": ("EventLoss", "IfBehind", "Subscription"),
     "events": (
         "AgentStateChanged",
         "CallBusy",
@@ -161,9 +169,11 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "WebRtcVideoStarted",
     ),
     "hooks": ("hookimpl",),
+    "hub": ("CtiHub", "HubBudget", "HubSession", "HubSessionState"),
     "initializer": ("CtiProviderInitializer",),
     "model": ("CtiModel",),
     "provider": ("BaseCtiProvider", "Capabilities", "CtiUser", "ProviderContext"),
+    "recorder": ("FlightRecorder", "FrameDirection"),
     "redaction": ("SecretRedactor", "redact_secrets"),
     "settings": ("SystemSettings",),
 }
@@ -197,6 +207,7 @@ __all__ = [
     "CallUnheld",
     "Capabilities",
     "CommandError",
+    "CommandRecord",
     "CommandRefusedError",
     "CommandStage",
     "CommandUnconfirmedError",
@@ -204,6 +215,7 @@ __all__ = [
     "ConnectionFailedError",
     "CredentialsRefusedError",
     "CtiError",
+    "CtiHub",
     "CtiModel",
     "CtiProviderInitializer",
     "CtiUser",
@@ -216,7 +228,14 @@ __all__ = [
     "ErrorType",
     "Event",
     "EventCallback",
+    "EventLoss",
+    "FlightRecorder",
+    "FrameDirection",
     "HookError",
+    "HubBudget",
+    "HubSession",
+    "HubSessionState",
+    "IfBehind",
     "Initialized",
     "InvalidArgumentError",
     "LineStateChanged",
@@ -225,6 +244,7 @@ __all__ = [
     "NotAllowedNowError",
     "NotConnectedError",
     "NotSupportedError",
+    "OutageKind",
     "Party",
     "PluginError",
     "PluginImportError",
@@ -247,6 +267,7 @@ __all__ = [
     "Side",
     "SnapshotTaken",
     "StepTimeoutError",
+    "SubscriberBehindError",
     "Subscription",
     "SystemSettings",
     "UserConnectionError",

@@ -23,6 +23,9 @@ class SessionClock:
         wall: Tells the computer's time once, at the start.
         monotonic: Tells seconds that never go back.
         window: How many observations of the PBX's clock are looked at.
+
+    Attributes:
+        monotonic: As given.
     """
 
     def __init__(
@@ -33,7 +36,7 @@ class SessionClock:
         window: int = 32,
     ) -> None:
         started_at = datetime.now(UTC) if wall is None else wall().astimezone(UTC)
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         # Seconds since 1970 at the monotonic clock's zero: one addition tells the time.
         self._zero = started_at.timestamp() - monotonic()
         self._differences: deque[float] = deque(maxlen=window)
@@ -41,7 +44,7 @@ class SessionClock:
 
     def now(self) -> datetime:
         """Tell the time: aware, UTC, never going back."""
-        return _from_timestamp(self._zero + self._monotonic(), UTC)
+        return _from_timestamp(self._zero + self.monotonic(), UTC)
 
     @property
     def pbx_ahead_seconds(self) -> float | None:
@@ -54,7 +57,7 @@ class SessionClock:
         Args:
             pbx_time: By the PBX's clock; aware.
         """
-        self._observe(pbx_time.timestamp(), self._zero + self._monotonic())
+        self._observe(pbx_time.timestamp(), self._zero + self.monotonic())
 
     def forget(self) -> None:
         """Forget what was learnt of the PBX's clock. A provider does it when it connects: another PBX may answer."""
@@ -71,7 +74,7 @@ class SessionClock:
             The same moment by this clock; never later than now, for nothing that is told lies in the future. A time that no
             calendar has (a PBX's field full of garbage) is now.
         """
-        return self._translated(pbx_time.timestamp(), self._zero + self._monotonic())
+        return self._translated(pbx_time.timestamp(), self._zero + self.monotonic())
 
     def from_microseconds(self, microseconds: int, *, just_now: bool = False) -> datetime:
         """Translate a time as switches give it: the microseconds since 1970 by the PBX's clock.
@@ -83,7 +86,7 @@ class SessionClock:
         Returns:
             As ``from_pbx``.
         """
-        now = self._zero + self._monotonic()
+        now = self._zero + self.monotonic()
         try:
             seconds = microseconds / 1_000_000
         except OverflowError:

@@ -1,67 +1,69 @@
 """Keeping a provider connected: when to try, when to wait, when to stop.
 
-A provider lives through one connection (``run()``) and ends. The keeper calls it again, after a pause that doubles from attempt
-to attempt and is drawn at random from its upper half, so that a thousand sessions do not come back at one moment. The
-pause starts small again only after a connection has lasted: a PBX that lets everybody in and throws them out at once is not
-stormed.
+A provider lives through one connection (``run()``) and ends. The keeper calls it again, after a pause that `ReconnectPolicy`
+draws for the kind of outage it is. The pauses start small again only after a connection has lasted: a PBX that lets everybody in
+and throws them out at once is not stormed.
 
 Refused credentials and unusable addresses stop it for good: trying again would lock the account and help nobody. A provider
 that raises something that is no ``CtiError`` has a fault of its own; it is named, and tried again like a lost network. So is
 one whose log in ended in a command that failed: a PBX that is slow once must not end the session.
 
+A connection that is given up (its PBX is dead, or somebody wants a new one) is told at once as what it is: lost. Its ``run()`` is
+cancelled, and the next one is begun when it has ended, never before: two connections of one operator would contradict each
+other, and a coroutine that is left where it is keeps its socket and its tasks. One that does not end is named, and whoever
+waits for a new connection is told that there is none.
+
 After each log in the keeper asks the provider for its calls (``snapshot()``) while events flow already, and makes the line
-agree: what ended meanwhile ends, what began is shown. A snapshot that fails is asked for again.
+agree: what ended meanwhile ends, what began is shown. A snapshot that fails is asked for again, and so is one that was too old
+or too young for one of the calls (``Line.left_out``): no call stays wrong until it ends. Then the agent's state is given
+back where the PBX has forgotten it, and the connection is watched (`Liveness`) until it ends.
+
+The log says once that a connection broke and once that it is back; what is tried in between is told to those who read
+debug lines, and to every host by ``ProviderStateChanged``.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime, timedelta
+from math import inf
+from typing import Any, Final
 
 import anyio
-import attrs
+from anyio.abc import TaskGroup
 
+from cti_framework.agent_restore import AgentRestorer
+from cti_framework.back_off import BackOff, ReconnectPolicy
+from cti_framework.cancellation import fault_of
 from cti_framework.clock import SessionClock
-from cti_framework.errors import CommandError, CtiError, NetworkError, PluginError, traceback_text
+from cti_framework.errors import (
+    CommandError,
+    CommandUnconfirmedError,
+    CtiError,
+    NetworkError,
+    OutageKind,
+    PluginError,
+    told_error,
+    traceback_text,
+)
 from cti_framework.events import Event, ProviderState, SnapshotTaken
 from cti_framework.line import Line
+from cti_framework.liveness import Liveness, LivenessPolicy
+from cti_framework.probing import ConnectionWatch
 from cti_framework.provider import BaseCtiProvider
+from cti_framework.reports import Trouble
 
-__all__ = ["ConnectionKeeper", "ReconnectPolicy"]
+__all__ = ["ConnectionKeeper"]
 
-
-@attrs.frozen
-class ReconnectPolicy:
-    """How long to wait for a connection, and between attempts.
-
-    Attributes:
-        initial_delay_seconds: The pause before the second attempt.
-        maximum_delay_seconds: The longest pause.
-        stable_after_seconds: How long a connection must have lasted for the pauses to start small again.
-        log_in_timeout_seconds: How long ``run()`` may take until it reports ``Started``.
-        snapshot_timeout_seconds: How long ``snapshot()`` may take.
-    """
-
-    initial_delay_seconds: float = 0.5
-    maximum_delay_seconds: float = 30.0
-    stable_after_seconds: float = 10.0
-    log_in_timeout_seconds: float = 15.0
-    snapshot_timeout_seconds: float = 15.0
-
-    def delay_seconds(self, failures: int, draw: Callable[[], float] = random.random) -> float:
-        """Draw the pause before the next attempt.
-
-        Args:
-            failures: How many attempts have failed in a row, from 1.
-            draw: Gives a number between 0 and 1.
-
-        Returns:
-            Seconds, between half of the doubled pause and the whole of it.
-        """
-        longest = min(self.maximum_delay_seconds, self.initial_delay_seconds * 2.0 ** min(failures - 1, 32))
-        return longest * (0.5 + draw() / 2)
+_END_SECONDS: Final = 4.0
+"""How long a ``run()`` that is cancelled may take to end before the plugin is named. Less than closing a session takes."""
+_LOOK_AGAIN: Final = BackOff(initial_seconds=2.0, maximum_seconds=16.0)
+"""The pauses before the calls are asked for again. Lists lag for about a second (facts: esl-control, show channels)."""
+_HEARD_NO_MORE: Final = frozenset({OutageKind.FROZEN, OutageKind.HALF_OPEN})
+"""Kinds of outage that are noticed only some time after they began."""
 
 
 class ConnectionKeeper:
@@ -76,11 +78,52 @@ class ConnectionKeeper:
         policy: How long to wait.
         log: Where to log.
         draw: Gives a number between 0 and 1, for the pauses.
+        liveness: Watches the connections.
+        restore_agent: Whether the agent's state is given back to a PBX that has forgotten it.
+        admission: Entered before each attempt and left when its log in is decided: there attempts of many sessions wait for
+            their turn.
 
     Attributes:
         error: What the latest attempt ended with; ``None`` while in service.
         is_live: Whether the provider lives through a connection now: what it reports at other times is not to be believed.
+        liveness: As given.
     """
+
+    __slots__ = (
+        "_admission",
+        "_agents",
+        "_attempt_number",
+        "_clock",
+        "_connection",
+        "_down_since",
+        "_draw",
+        "_ended",
+        "_failures",
+        "_in_service_at",
+        "_is_over",
+        "_is_settled",
+        "_is_stuck",
+        "_is_told_down",
+        "_line",
+        "_log",
+        "_name",
+        "_next_try",
+        "_outcome",
+        "_pause",
+        "_policy",
+        "_provider",
+        "_publish",
+        "_scope",
+        "_settled",
+        "_started",
+        "_stopped",
+        "_trying_since",
+        "_was_in_service",
+        "_watch",
+        "error",
+        "is_live",
+        "liveness",
+    )
 
     def __init__(
         self,
@@ -93,6 +136,9 @@ class ConnectionKeeper:
         policy: ReconnectPolicy,
         log: Any,
         draw: Callable[[], float] = random.random,
+        liveness: Liveness | None = None,
+        restore_agent: bool = True,
+        admission: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
         self._provider = provider
         self._name = name
@@ -102,13 +148,35 @@ class ConnectionKeeper:
         self._policy = policy
         self._log = log
         self._draw = draw
+        self._admission = admission
         self._scope: anyio.CancelScope | None = None
-        self._stopped = anyio.Event()
-        self._settled = anyio.Event()
-        self._started = anyio.Event()
+        # An event takes nearly a kilobyte: each is made by the first who waits.
+        self._stopped: anyio.Event | None = None
+        self._settled: anyio.Event | None = None
+        self._is_settled = False
+        self._started: anyio.Event | None = None
         self._in_service_at: float | None = None
+        self._agents = (
+            AgentRestorer(provider, name=name, line=line, clock=clock, publish=publish, log=log) if restore_agent else None
+        )
+        self._pause: anyio.CancelScope | None = None
+        self._connection: TaskGroup | None = None
+        self._outcome: list[CtiError] = []
+        self._ended: anyio.Event | None = None
+        self._failures: Counter[OutageKind] = Counter()
+        self._attempt_number = 1
+        self._trying_since = 0.0
+        self._was_in_service = False
+        # When the next attempt is due; not known before the latest has been decided.
+        self._next_try: float | None = None
+        self._is_over = False
+        self._is_stuck = False
+        self._down_since = 0.0
+        self._is_told_down = False
         self.error: CtiError | None = None
         self.is_live = False
+        self.liveness = liveness or Liveness(LivenessPolicy(), clock.monotonic)
+        self._watch = ConnectionWatch(provider, name=name, clock=clock, liveness=self.liveness, log=log)
 
     @property
     def is_running(self) -> bool:
@@ -117,31 +185,98 @@ class ConnectionKeeper:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether ``stop()`` was called and something is left of the connection."""
-        return self._scope is not None and self._scope.cancel_called
+        """Whether ``stop()`` was called, or it has given up, and something is left of the connection."""
+        return self._scope is not None and (self._scope.cancel_called or self._is_over)
 
     def started(self) -> None:
         """Say that the provider reported ``Started``."""
         if self._in_service_at is None:
             self._in_service_at = anyio.current_time()
-        self._started.set()
+        if self._started is not None:
+            self._started.set()
 
     async def wait_settled(self) -> None:
-        """Wait until the present attempt is decided: in service with its calls known, or failed."""
-        await self._settled.wait()
+        """Wait until the present attempt is decided: it failed, or is in service and was asked for its calls.
+
+        They are known then, unless the PBX did not tell them at once; it is asked again, and tells it by ``SnapshotTaken``.
+        """
+        if not self._is_settled:
+            if self._settled is None:
+                self._settled = anyio.Event()
+            await self._settled.wait()
+
+    def _settle(self) -> None:
+        self._is_settled = True
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None
 
     async def stop(self) -> None:
         """End the connection and all attempts, and wait until nothing is left of them."""
+        if self._agents is not None:
+            # Whoever comes back does so as what he chooses then.
+            self._agents.forget()
         if self._scope is not None:
             self._scope.cancel()
-            await self._stopped.wait()
+            if self._stopped is None:
+                self._stopped = anyio.Event()
+            stopped = self._stopped
+            with anyio.move_on_after(_END_SECONDS):
+                await stopped.wait()
+                return
+            self._tell_stuck()
+            await stopped.wait()
 
     def prepare(self) -> None:
         """Make ready for ``keep()``: whoever asks from now on sees it running."""
         self._scope = anyio.CancelScope()
-        self._stopped = anyio.Event()
-        self._settled = anyio.Event()
+        self._stopped = None
+        self._is_settled = self._is_over = self._is_stuck = False
         self.error = None
+
+    def hurry(self) -> None:
+        """Try now, where the next attempt is waited for; whoever waits until it is decided waits for this one."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+            self._is_settled = False
+        elif self._next_try is not None and not self._is_over:
+            # What is left of the latest attempt has to end first.
+            self._next_try = -inf
+            if not self._is_stuck:
+                self._is_settled = False
+
+    def suspect(self) -> None:
+        """Say that an answer did not come: the PBX is asked at once whether it is still there, if it can be asked."""
+        if self.is_live:
+            self._watch.suspect()
+
+    async def prove(self) -> bool:
+        """Ask the PBX whether it is still there, and wait until that is known.
+
+        Where it cannot be asked, or the plugin fails to ask it, the connection is given up.
+
+        Returns:
+            Whether the connection lives.
+        """
+        watch = self._watch
+        faults = watch.faults
+        if not watch.can_ask:
+            self._give_up_unproved()
+        self.suspect()
+        if self._connection is not None and self._next_try is None:
+            await watch.wait_proved()
+            if watch.faults > faults:
+                self._give_up_unproved()
+        return self.is_live
+
+    def _give_up_unproved(self) -> None:
+        self._give_up(NetworkError(f"The connection of provider {self._name!r} was given up to make a new one."))
+
+    def operator_chose(self) -> None:
+        """Say that the operator changes his own state: he is not given back what he was before the outage."""
+        if self._agents is not None:
+            self._agents.forget()
 
     async def keep(self) -> None:
         """Keep the provider connected until ``stop()``, or until it is of no use to go on."""
@@ -152,39 +287,101 @@ class ConnectionKeeper:
                 await self._attempts()
         finally:
             if self._line.provider_state is not ProviderState.FAILED:
+                self._is_told_down = False
                 self._say(ProviderState.CLOSED)
-            self._scope = None
-            self._settled.set()
-            self._stopped.set()
+            self._scope = self._pause = self._connection = None
+            self._settle()
+            self._watch.end()
+            if self._stopped is not None:
+                self._stopped.set()
 
     async def _attempts(self) -> None:
-        failures = 0
-        attempt = 1
-        was_in_service = False
+        self._failures.clear()
+        self._attempt_number = 1
+        self._trying_since = anyio.current_time()
+        if not self._is_told_down:
+            self._down_since = self._trying_since
+        self._was_in_service = False
         while True:
-            waiting = ProviderState.RECONNECTING if was_in_service else ProviderState.OUT_OF_SERVICE
-            first = not was_in_service and attempt == 1
-            if self._settled.is_set():
-                self._settled = anyio.Event()
-            self._say(ProviderState.CONNECTING if first else waiting, attempt=attempt, error=self.error)
+            self._is_settled = self._is_stuck = False
+            self._next_try = None
+            state = ProviderState.CONNECTING if self._attempt_number == 1 and not self._was_in_service else self._waiting
+            self._say(state, attempt=self._attempt_number, error=self.error)
             error = await self._attempt()
-            lasted = None if self._in_service_at is None else anyio.current_time() - self._in_service_at
-            self.error = error
-            if not error.retryable:
-                self._log.error("cti.connection.failed", provider=self._name, **error.describe())
-                self._say(ProviderState.FAILED, attempt=attempt, error=error)
+            next_try = self._decide(error)
+            if self._is_over:
                 return
-            failures = 1 if lasted is not None and lasted >= self._policy.stable_after_seconds else failures + 1
-            delay = self._policy.delay_seconds(failures, self._draw)
-            if lasted is not None or first:
-                told = {"provider": self._name, "next_try_in_seconds": round(delay, 1), **error.describe()}
-                self._log.warning("cti.connection.lost", **told)
-            was_in_service = was_in_service or lasted is not None
-            attempt = 1 if lasted is not None else attempt + 1
-            waiting = ProviderState.RECONNECTING if was_in_service else ProviderState.OUT_OF_SERVICE
-            self._say(waiting, attempt=attempt, next_try_seconds=delay, error=error)
-            self._settled.set()
-            await anyio.sleep(delay)
+            if next_try > -inf:
+                self._settle()
+            self._watch.end()
+            with anyio.CancelScope(deadline=next_try) as self._pause:
+                await anyio.sleep_forever()
+            self._pause = None
+
+    @property
+    def _waiting(self) -> ProviderState:
+        return ProviderState.RECONNECTING if self._was_in_service else ProviderState.OUT_OF_SERVICE
+
+    def _decide(self, error: CtiError) -> float:
+        """Tell what an attempt ended with, and when the next one is due, if any: once, where it was given up, at once."""
+        if self._next_try is not None:
+            return self._next_try
+        policy, attempt = self._policy, self._attempt_number
+        kind = OutageKind.of(error)
+        self.error = error
+        now = anyio.current_time()
+        lasted = None if self._in_service_at is None else now - self._in_service_at
+        known_until: datetime | None = None
+        if lasted is not None:
+            self._was_in_service = True
+            self._trying_since = now
+            if self._agents is not None:
+                self._agents.remember()
+            if not self._is_told_down:
+                self._down_since = now
+            if kind in _HEARD_NO_MORE:
+                # It is noticed only now; what is certain is that the PBX was there when it was heard last.
+                known_until = self._clock.now() - timedelta(seconds=self.liveness.silent_seconds)
+            if lasted >= policy.stable_after_seconds:
+                self._failures.clear()
+        failed = attempt if lasted is None else 0
+        self._failures[kind] += 1
+        delay = policy.delay_seconds(self._failures[kind], self._draw, kind)
+        if policy.give_up_after_seconds is not None:
+            delay = min(delay, self._trying_since + policy.give_up_after_seconds - now)
+        next_try = self._next_try = now + delay
+        if not error.retryable or delay <= 0 or (policy.give_up_after_attempts or inf) <= failed:
+            self._is_over = self._is_told_down = True
+            self._log.error("cti.connection.failed", provider=self._name, attempts=failed, **error.describe())
+            self._say(ProviderState.FAILED, attempt=attempt, error=error, known_until=known_until)
+            return next_try
+        self._tell_down(attempt, delay, error)
+        self._attempt_number = failed + 1
+        self._say(self._waiting, attempt=self._attempt_number, next_try_seconds=delay, error=error, known_until=known_until)
+        return next_try
+
+    def _tell_down(self, attempt: int, delay: float, error: CtiError) -> None:
+        told = {"provider": self._name, "next_try_in_seconds": round(delay, 1), **error.describe()}
+        if self._is_told_down:
+            self._log.debug("cti.connection.attempt_failed", attempt=attempt, **told)
+        else:
+            self._is_told_down = True
+            self._log.warning("cti.connection.lost", **told)
+
+    def _tell_up(self) -> None:
+        if not self._is_told_down:
+            self._log.info("cti.connection.in_service", provider=self._name)
+            return
+        self._is_told_down = False
+        # As loud as what it ends: whoever was woken by the one is to see the other.
+        self._log.warning(
+            "cti.connection.back",
+            provider=self._name,
+            outage_seconds=round(anyio.current_time() - self._down_since, 1),
+            attempts=self._attempt_number,
+        )
+
+    # ------------------------------------------------------------------ one connection
 
     async def _attempt(self) -> CtiError:
         """Live through one connection.
@@ -192,91 +389,180 @@ class ConnectionKeeper:
         Returns:
             What it ended with.
         """
-        self._started = anyio.Event()
+        started = self._started = anyio.Event()
         self._in_service_at = None
-        outcome: list[CtiError] = []
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run, tasks.cancel_scope, outcome)
-            with anyio.move_on_after(self._policy.log_in_timeout_seconds):
-                await self._started.wait()
-            if not self._started.is_set():
-                outcome.append(
-                    NetworkError(
-                        f"Provider {self._name!r} did not log in within {self._policy.log_in_timeout_seconds:g} s.",
-                        remedy="Check that the PBX answers at that address; `cti listen` shows what it says.",
+        outcome = self._outcome = []
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._connection = tasks
+                async with self._admission():
+                    self._watch.begin()
+                    tasks.start_soon(self._run, tasks.cancel_scope, outcome)
+                    with anyio.move_on_after(self._policy.log_in_timeout_seconds):
+                        await started.wait()
+                self._started = None
+                if not started.is_set():
+                    self._give_up(
+                        NetworkError(
+                            f"Provider {self._name!r} did not log in within {self._policy.log_in_timeout_seconds:g} s.",
+                            kind=OutageKind.NO_ANSWER,
+                            remedy="Check that the PBX answers at that address; `cti listen` shows what it says.",
+                        )
                     )
-                )
-                tasks.cancel_scope.cancel()
-            elif self.is_live:
-                self._log.info("cti.connection.in_service", provider=self._name)
-                self.error = None
-                await self._take_snapshot()
-                if self.is_live:
-                    self._settled.set()
-        return outcome[0]
+                elif self.is_live:
+                    self._tell_up()
+                    self.error = None
+                    await self._serve()
+        finally:
+            self._connection = None
+        # Of asyncio, a plugin can cancel the task that it is called in.
+        return outcome[0] if outcome else self._fault("cancelled itself")
+
+    def _give_up(self, error: CtiError) -> None:
+        """End the connection that there is, and say at once that it is lost: its ``run()`` may take long to end."""
+        connection = self._connection
+        if connection is None or self._outcome:
+            return
+        self._outcome.append(error)
+        if self.is_live:
+            self.is_live = False
+            self._ended = anyio.Event()
+            connection.start_soon(self._see_it_end, self._ended, error)
+        connection.cancel_scope.cancel()
+        if self._in_service_at is not None:
+            self._decide(error)
+            self._watch.end()
+
+    async def _see_it_end(self, ended: anyio.Event, error: CtiError) -> None:
+        """Have nobody wait for ever for a connection that cannot be made because the one before does not end."""
+        with anyio.move_on_after(_END_SECONDS, shield=True):
+            await ended.wait()
+            return
+        self._tell_stuck()
+        self.error = error
+        self._settle()
+
+    def _tell_stuck(self) -> None:
+        if self._is_stuck:
+            return
+        self._is_stuck = True
+        self._log.error(
+            "cti.provider.does_not_end",
+            provider=self._name,
+            seconds=_END_SECONDS,
+            remedy="Its run() goes on although it was cancelled: a fault of the plugin. Nothing is begun before it ends.",
+        )
+
+    async def _serve(self) -> None:
+        """Make the line and the PBX agree, then watch over the connection."""
+        await self._take_snapshot()
+        if self.is_live:
+            self._settle()
+            if self._agents is not None and not await self._agents.restore():
+                self.suspect()
+            await self._look_again()
+            await self._watch.keep(self._give_up)
 
     async def _run(self, scope: anyio.CancelScope, outcome: list[CtiError]) -> None:
+        if outcome:
+            # It was given up before it began.
+            return
         self.is_live = True
         try:
             await self._provider.run()
-        except Exception as error:  # noqa: BLE001  # whatever a plugin raises is named with the plugin and ends its connection only
-            outcome.append(self._named(error))
-        except BaseExceptionGroup as group:
-            # A task group of the plugin's that is cancelled can hand on the cancellation and its tasks' faults together.
-            _, faults = group.split(anyio.get_cancelled_exc_class())
-            if not isinstance(faults, ExceptionGroup):
+        except BaseException as error:
+            # Whatever a plugin raises is named with the plugin and ends its connection only.
+            fault = fault_of(error)
+            if fault is None:
                 raise
-            outcome.append(self._named(faults))
+            outcome.append(self._named(fault))
         else:
             outcome.append(NetworkError(f"The connection of provider {self._name!r} ended."))
         finally:
             self.is_live = False
+            if self._ended is not None:
+                self._ended.set()
+                self._ended = None
         scope.cancel()
 
-    def _named(self, error: Exception) -> CtiError:
-        told = _told_error(error)
+    def _named(self, error: BaseException) -> CtiError:
+        told = told_error(error) if isinstance(error, Exception) else None
         if isinstance(told, CommandError):
-            failed = NetworkError(f"Provider {self._name!r} could not log in: {told.message}", remedy=told.remedy)
+            kind = OutageKind.NO_ANSWER if isinstance(told, CommandUnconfirmedError) else OutageKind.LOST
+            failed = NetworkError(f"Provider {self._name!r} could not log in: {told.message}", kind=kind, remedy=told.remedy)
             failed.__cause__ = told
             return failed
         if told is None:
             self._log.error("cti.provider.raised", provider=self._name, stack=traceback_text(error))
-            told = PluginError(
-                f"Provider {self._name!r} raised {type(error).__name__} while connected: a fault of the plugin.",
-                step="connect",
-                retryable=True,
-                remedy="Tell its author; the log has the traceback.",
-            )
+            told = self._fault(f"raised {type(error).__name__}")
             told.__cause__ = error
         return told
 
+    def _fault(self, what: str) -> PluginError:
+        return PluginError(
+            f"Provider {self._name!r} {what} while connected: a fault of the plugin.",
+            step="connect",
+            retryable=True,
+            remedy="Tell its author; the log has the traceback.",
+        )
+
     async def _take_snapshot(self) -> None:
+        """Ask for the calls until that is answered. A host is told once of a row of failures."""
         failures = 0
         while True:
-            asked_at_seq = self._line.seq
+            error: CtiError
+            asked_at_seq, asked_at = self._line.seq, self._clock.now()
             try:
                 with anyio.fail_after(self._policy.snapshot_timeout_seconds):
                     snapshot = await self._provider.snapshot()
             except TimeoutError:
-                reason = f"no answer within {self._policy.snapshot_timeout_seconds:g} s"
-            except CtiError as error:
-                reason = str(error)
-            except Exception as error:  # noqa: BLE001  # whatever a plugin raises is named with the plugin and asked again
-                self._log.error("cti.provider.raised", provider=self._name, stack=traceback_text(error))
-                reason = f"{type(error).__name__}: a fault of the plugin"
+                self.suspect()
+                seconds = self._policy.snapshot_timeout_seconds
+                error = CommandUnconfirmedError(f"The PBX did not tell its calls within {seconds:g} s.", command="snapshot")
+            except CtiError as told:
+                if isinstance(told, CommandUnconfirmedError):
+                    self.suspect()
+                if isinstance(told, CommandError):
+                    told.step = "snapshot"
+                error = told
+            except BaseException as raised:
+                # Whatever a plugin raises is named with the plugin, and asked again.
+                fault = fault_of(raised)
+                if fault is None:
+                    raise
+                self._log.error("cti.provider.raised", provider=self._name, verb="snapshot", stack=traceback_text(fault))
+                error = self._no_snapshot(f"raised {type(fault).__name__}")
+                error.__cause__ = fault
             else:
                 if not self.is_live:
                     # The connection broke while it was asked: nothing of it is the truth any more.
                     return
-                events = self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq)
+                events = self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq, asked_at=asked_at)
                 self._publish(events)
                 if events and type(events[-1]) is SnapshotTaken:
                     return
-                reason = "it gave no snapshot that can be used: a fault of the plugin"
+                error = self._no_snapshot("gave no snapshot that can be used")
             failures += 1
-            self._log.warning("cti.snapshot.failed", provider=self._name, reason=reason, failures=failures)
-            self._settled.set()
-            await anyio.sleep(self._policy.delay_seconds(failures, self._draw))
+            self._log.warning("cti.snapshot.failed", provider=self._name, reason=str(error), failures=failures)
+            if failures == 1 and self.is_live:
+                self._publish(self._line.apply(Trouble(at=self._clock.now(), error=error)))
+            self._settle()
+            await self._watch.keep(self._give_up, self._policy.delay_seconds(failures, self._draw))
+
+    def _no_snapshot(self, what: str) -> PluginError:
+        return PluginError(
+            f"The calls are not known: provider {self._name!r} {what}, a fault of the plugin.",
+            step="snapshot",
+            remedy="Tell its author; the log has what it did.",
+        )
+
+    async def _look_again(self) -> None:
+        """Ask for the calls again while the line has some that the answers so far were of no use for."""
+        looks = 0
+        while self.is_live and (self._line.left_out or self._line.is_agent_left_out):
+            looks += 1
+            await self._watch.keep(self._give_up, _LOOK_AGAIN.delay_seconds(looks, self._draw))
+            await self._take_snapshot()
 
     def _say(
         self,
@@ -285,18 +571,12 @@ class ConnectionKeeper:
         attempt: int = 0,
         next_try_seconds: float | None = None,
         error: CtiError | None = None,
+        known_until: datetime | None = None,
     ) -> None:
         now = self._clock.now()
         next_try_at = None if next_try_seconds is None else now + timedelta(seconds=next_try_seconds)
-        self._publish(self._line.connection_changed(state, now, attempt=attempt, next_try_at=next_try_at, error=error))
-
-
-def _told_error(error: Exception) -> CtiError | None:
-    """Find the error that a provider meant, where a task group of its own has wrapped it."""
-    if isinstance(error, CtiError):
-        return error
-    if isinstance(error, ExceptionGroup):
-        told = [found for found in map(_told_error, error.exceptions) if found is not None]
-        # One that must not be tried again decides.
-        return min(told, key=lambda found: found.retryable, default=None)
-    return None
+        self._publish(
+            self._line.connection_changed(
+                state, now, attempt=attempt, next_try_at=next_try_at, error=error, known_until=known_until
+            )
+        )

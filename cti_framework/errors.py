@@ -16,7 +16,7 @@
     ├── LogInRefusedError             the host's own log in (``cti_log_in``) said no
     ├── UserConnectionError           the user has no connection to the PBX
     ├── StepTimeoutError              a step on the way to a session took too long
-    ├── ConnectionFailedError         the PBX cannot be reached, or went away
+    ├── ConnectionFailedError         the PBX cannot be reached, or went away; has kind
     │   ├── AddressError              the address is not one that can be connected to
     │   ├── NetworkError              nobody answers there, or the line was cut
     │   ├── CredentialsRefusedError   the PBX answers and refuses the user: never retried
@@ -28,6 +28,7 @@
     │   ├── NotConnectedError         there is no connection to send it on
     │   ├── CommandRefusedError       the PBX answered no
     │   └── CommandUnconfirmedError   sent, and no answer: it may have acted
+    ├── SubscriberBehindError         a reader of events was too slow, and asked to be told so by this
     ├── SessionClosedError            the session is closed, or was never opened in this process
     └── BlockingCallError             a call that waits, where an event loop would stand still
 """
@@ -57,6 +58,7 @@ __all__ = [
     "NotAllowedNowError",
     "NotConnectedError",
     "NotSupportedError",
+    "OutageKind",
     "PluginError",
     "PluginImportError",
     "PluginIncompatibleError",
@@ -68,7 +70,9 @@ __all__ = [
     "SessionClosedError",
     "SettingsError",
     "StepTimeoutError",
+    "SubscriberBehindError",
     "UserConnectionError",
+    "told_error",
     "traceback_text",
 ]
 
@@ -99,6 +103,51 @@ class CommandStage(Enum):
     """The PBX answered that it did not do it."""
     ACCEPTED = "accepted"
     """The PBX answered that it did it; what failed came later."""
+
+
+class OutageKind(Enum):
+    """Why there is no connection. Each kind has a back-off of its own; ``back_off`` says how long is waited for which."""
+
+    LOST = "lost"
+    """It was there and was cut."""
+    REFUSED = "refused"
+    """The computer answers, and nobody listens at that port."""
+    NO_ANSWER = "no_answer"
+    """Nobody said anything in time, neither yes nor no."""
+    NAME_UNKNOWN = "name_unknown"
+    """The name server does not know the host's name."""
+    UNREACHABLE = "unreachable"
+    """The network has no way there."""
+    TLS_NOT_TRUSTED = "tls_not_trusted"
+    """The certificate is signed by nobody whom we trust, has expired, or is another host's."""
+    FROZEN = "frozen"
+    """The peer's computer takes what is sent, and the program on it answers nothing any more."""
+    HALF_OPEN = "half_open"
+    """What is sent arrives nowhere: the peer, or the way to it, went away without a word."""
+    RESTARTING = "restarting"
+    """The peer said that it goes away and comes back."""
+    BUSY = "busy"
+    """The peer has no room for one more now."""
+    CREDENTIALS = "credentials"
+    """The peer refuses the user. Never tried again by itself."""
+    ADDRESS = "address"
+    """The address cannot be used. Never tried again by itself."""
+    PROTOCOL = "protocol"
+    """Another program, or another version, listens there."""
+    PLUGIN = "plugin"
+    """The plugin failed, and not the network."""
+
+    @staticmethod
+    def of(error: BaseException) -> OutageKind:
+        """Tell the kind of what a connection ended with.
+
+        Args:
+            error: What it ended with.
+
+        Returns:
+            Its kind; ``PLUGIN`` for what is no ``ConnectionFailedError``.
+        """
+        return error.kind if isinstance(error, ConnectionFailedError) else OutageKind.PLUGIN
 
 
 class CtiError(Exception):
@@ -147,8 +196,8 @@ class CtiError(Exception):
         """Tell the error as plain data, for logs and for ``--json`` output.
 
         Returns:
-            ``error`` (class name), ``message``, ``step``, ``retryable``, ``remedy``, ``error_type`` (number), and
-            ``stage`` for a command's error. It holds no secret.
+            ``error`` (class name), ``message``, ``step``, ``retryable``, ``remedy``, ``error_type`` (number), ``stage`` and
+            ``command_id`` for a command's error, ``kind`` for a connection's. It holds no secret.
         """
         description: dict[str, Any] = {
             "error": type(self).__name__,
@@ -161,6 +210,9 @@ class CtiError(Exception):
         stage = getattr(self, "stage", None)
         if isinstance(stage, CommandStage):
             description["stage"] = stage.value
+        command_id = getattr(self, "command_id", None)
+        if isinstance(command_id, str):
+            description["command_id"] = command_id
         return description
 
 
@@ -259,11 +311,44 @@ class StepTimeoutError(CtiError):
 
 
 class ConnectionFailedError(CtiError):
-    """The PBX cannot be reached, or went away. The core tries again unless ``retryable`` is false."""
+    """The PBX cannot be reached, or went away. The core tries again unless ``retryable`` is false.
+
+    Args:
+        message: What happened.
+        kind: Which kind of outage it is; the class's own if not given.
+        step: Where in the chain it happened.
+        retryable: Whether the same attempt can succeed later without anybody changing anything.
+        remedy: What to do now.
+
+    Attributes:
+        kind: As given, or the class's own.
+    """
 
     error_type = ErrorType.OPEN_CONNECTION
     step = "connect"
     retryable = True
+    kind: OutageKind = OutageKind.LOST
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: OutageKind | None = None,
+        step: str | None = None,
+        retryable: bool | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, step=step, retryable=retryable, remedy=remedy)
+        if kind is not None:
+            self.kind = kind
+
+    def describe(self) -> dict[str, Any]:
+        """Tell the error as plain data.
+
+        Returns:
+            As for every error, and ``kind``.
+        """
+        return {**super().describe(), "kind": self.kind.value}
 
 
 class AddressError(ConnectionFailedError):
@@ -271,6 +356,7 @@ class AddressError(ConnectionFailedError):
 
     error_type = ErrorType.CONNECTION_CONFIG
     retryable = False
+    kind = OutageKind.ADDRESS
 
 
 class NetworkError(ConnectionFailedError):
@@ -282,10 +368,13 @@ class CredentialsRefusedError(ConnectionFailedError):
 
     error_type = ErrorType.AUTHENTICATION
     retryable = False
+    kind = OutageKind.CREDENTIALS
 
 
 class ProtocolError(ConnectionFailedError):
     """The peer says what the protocol does not allow: another program, or another version, listens there."""
+
+    kind = OutageKind.PROTOCOL
 
 
 class CommandError(CtiError):
@@ -302,11 +391,13 @@ class CommandError(CtiError):
     Attributes:
         stage: As given.
         pbx_text: As given.
+        command_id: Which command it was; `CtiModel.command` tells more of it.
     """
 
     error_type = ErrorType.COMMAND
     step = "command"
     stage: CommandStage = CommandStage.NOT_SENT
+    command_id: str | None = None
 
     def __init__(
         self,
@@ -370,12 +461,49 @@ class CommandUnconfirmedError(CommandError):
     stage = CommandStage.UNCONFIRMED
 
 
+class SubscriberBehindError(CtiError):
+    """A reader of events was away for longer than they are kept. It asked for this error in place of ``ResyncRequired``.
+
+    Args:
+        message: What happened.
+        missed: How many events it did not get; ``None``: not known.
+        remedy: What to do now.
+
+    Attributes:
+        missed: As given.
+    """
+
+    error_type = ErrorType.EVENT_HANDLER
+    step = "events"
+
+    def __init__(self, message: str, *, missed: int | None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.missed = missed
+
+
 class SessionClosedError(CtiError):
     """The session is closed, or was never opened in this process: a session is not carried over a fork."""
 
 
 class BlockingCallError(CtiError):
     """A call that waits, made in a thread in which an event loop runs: the loop would stand still. Nothing was done."""
+
+
+def told_error(error: Exception) -> CtiError | None:
+    """Find the error that a plugin meant, where a task group of its own has wrapped it.
+
+    Args:
+        error: What it raised.
+
+    Returns:
+        The error; of several, one that must not be tried again. ``None``: it meant none of ours.
+    """
+    if isinstance(error, CtiError):
+        return error
+    if isinstance(error, ExceptionGroup):
+        told = [found for found in map(told_error, error.exceptions) if found is not None]
+        return min(told, key=lambda found: found.retryable, default=None)
+    return None
 
 
 def traceback_text(error: BaseException) -> str:

@@ -22,13 +22,22 @@ and changes nothing. One that is sound but for a field is applied without that f
 matters is that no call is hidden, and none that is gone is shown, because a plugin filled in something badly.
 Whatever comes in whatever order: no call ends twice, none begins twice, ended identifiers stay ended, and a call that was not
 seen to begin is adopted as soon as anything is said about it.
+
+A snapshot is an answer, and the PBX goes on while it is on its way. What events have said of a call since the question is newer
+and stays. A list can lag: a call that began just before the question is over only when a later one does not show it either. Calls
+that were left as they are for one of these two reasons are named in ``Line.left_out``, and the core asks again.
+
+No call goes back: one that was connected and is said to ring, or to be busy, stays connected, and is held by whom the PBX says.
+A call of which the PBX says that it is there and not what it does stays as it is. What is said of a call while it is stale makes
+it fresh only if it tells what the call does: after a tone it is no better known whether it is held.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -86,6 +95,16 @@ _NO_PARTY: Final = Party()
 _S_HELD: Final = CallState.HELD
 _S_NONE: Final = CallState.NONE
 _CURRENT: Final = CallRole.CURRENT
+_CONSULT: Final = CallRole.CONSULT
+_WAITING: Final = CallRole.WAITING
+_LIST_LAG: Final = timedelta(seconds=1)
+"""How long after it began a call may be missing in a PBX's list of calls (facts: esl-control, show channels)."""
+_YOUNG: Final = timedelta(seconds=5)
+"""What is younger than this may be missing for that: more than the lag, for the clocks are known only about."""
+_TELLS_STATE: Final = frozenset({reports.Answered, reports.Connected, reports.Conferenced, reports.Busy})
+"""What is said of a call that tells what it does. Holding does where it is known to be connected."""
+# What can make roles and features others; the rest of what is known about a call cannot.
+_SETTLED_BY: Final = frozenset({"state", "direction", "parent_id"})
 
 # Built for every report, so built directly.
 _call = constructor(Call)
@@ -139,6 +158,7 @@ class _OpenCall:
         "answered_at",
         "attributes",
         "base",
+        "begun_seq",
         "cause",
         "changed_at",
         "connected_at",
@@ -147,10 +167,15 @@ class _OpenCall:
         "features",
         "former_ids",
         "frozen",
+        "heard_seq",
         "hold",
         "holders",
         "id",
         "inferred",
+        "is_left_out",
+        "is_listed",
+        "known_at",
+        "missing_since",
         "muted",
         "other",
         "own",
@@ -187,6 +212,8 @@ class _OpenCall:
         self.cause: EndCause | None = None
         self.pbx_cause: str | None = None
         self.inferred = False
+        # When the PBX was last known to have it, beside what it reported about it.
+        self.known_at = at
         self.stale = False
         self.recording: bool | None = None
         self.muted = False
@@ -195,7 +222,14 @@ class _OpenCall:
         self.allowed: int | None = None
         self.features = 0
         self.frozen: Call | None = None
+        # The latest event that told something of it, and the latest that told what no snapshot says: that it was there.
         self.told_seq = 0
+        self.heard_seq = 0
+        self.begun_seq = 0
+        # Whether a snapshot has shown it, and whether one was of no use for it and no other has come since.
+        self.is_listed = False
+        self.is_left_out = False
+        self.missing_since: datetime | None = None
 
     @property
     def state(self) -> CallState:
@@ -234,6 +268,64 @@ class _OpenCall:
             self.talk += seconds
 
 
+class _Index:
+    """What is asked of all calls when one of them changes, while a snapshot changes a thousand of them.
+
+    A snapshot ends its calls before there is an index, so in an index calls only begin and change.
+
+    Args:
+        calls: The open calls, in their order.
+    """
+
+    __slots__ = ("_heap", "_parent_of", "calls", "enquiries", "is_renamed", "order", "talked_on")
+
+    def __init__(self, calls: Collection[_OpenCall], parent_of: Callable[[_OpenCall], _OpenCall | None]) -> None:
+        self._parent_of = parent_of
+        self.calls = list(calls)
+        self.order = {call: place for place, call in enumerate(self.calls)}
+        self.talked_on = {call for call in self.calls if call.is_talked_on}
+        # Those among them that are nobody's enquiry, and some that are or were: it is looked at when one is taken from it.
+        self._heap = [self.order[call] for call in self.talked_on]
+        heapify(self._heap)
+        self.enquiries: dict[str, dict[_OpenCall, None]] = {}
+        for call in self.calls:
+            self.file_under_parent(call)
+        self.is_renamed = False
+
+    def file_under_parent(self, call: _OpenCall) -> None:
+        """Note what a call says of its parent."""
+        if call.parent_id is not None:
+            self.enquiries.setdefault(call.parent_id, {})[call] = None
+
+    def take(self, call: _OpenCall) -> None:
+        """Note what a call that has changed is now."""
+        if call not in self.order:
+            self.order[call] = len(self.calls)
+            self.calls.append(call)
+        self.file_under_parent(call)
+        if call.is_talked_on:
+            self.talked_on.add(call)
+            heappush(self._heap, self.order[call])
+        else:
+            self.talked_on.discard(call)
+
+    def enquiries_for(self, call: _OpenCall) -> Iterator[_OpenCall]:
+        """Give the calls that were made on behalf of one."""
+        for call_id in (call.id, *call.former_ids):
+            for enquiry in self.enquiries.get(call_id, ()):
+                if enquiry.parent_id == call_id and self._parent_of(enquiry) is call:
+                    yield enquiry
+
+    def first_talked_on(self) -> _OpenCall | None:
+        """Give the first call that is talked on and is nobody's enquiry."""
+        while self._heap:
+            call = self.calls[self._heap[0]]
+            if call in self.talked_on and self._parent_of(call) is None:
+                return call
+            heappop(self._heap)
+        return None
+
+
 class Line:
     """The state of one operator's line.
 
@@ -241,7 +333,11 @@ class Line:
         epoch: Names this opening of the session; every event carries it.
         raw: Whether events carry the PBX's own words, and ``Raw`` reports become ``RawMessage`` events.
         remembered_ends: How many ended identifiers are kept, so that late reports do not revive a call.
+        waits_for_calls: Whether after each log in no call is offered to be made until a snapshot has told which there are.
         on_refused: Told each report that is refused.
+
+    Attributes:
+        is_agent_left_out: Whether the latest snapshot's agent was left out, for something newer had been told of him. Ask again.
     """
 
     def __init__(
@@ -250,6 +346,7 @@ class Line:
         *,
         raw: bool = False,
         remembered_ends: int = 4096,
+        waits_for_calls: bool = False,
         on_refused: Callable[[Refusal], None] | None = None,
     ) -> None:
         self.epoch = epoch
@@ -271,13 +368,22 @@ class Line:
         self._current: _OpenCall | None = None
         self._announced_current: _OpenCall | None = None
         self._line_changed = False
+        self._waits_for_calls = waits_for_calls
+        self._has_looked = False
         self._session_bits = 0
+        # What may be done on a line without calls, and beside them.
+        self._free_bits = 0
         self._line_bits = 0
         self._feature_cache: dict[int, CallFeature] = {}
         self._in_service_since: datetime | None = None
         self._out: list[Event] = []
         self._batch = False
+        self._index: _Index | None = None
         self._asked_at_seq: int | None = None
+        self._asked_at: datetime | None = None
+        self._agent_told_seq = 0
+        self._mode_told_seq = 0
+        self.is_agent_left_out = False
 
     # ------------------------------------------------------------------ what a host reads
 
@@ -308,6 +414,14 @@ class Line:
     def session_features(self) -> CallFeature:
         """What this session can do with calls at all."""
         return self._flags(self._session_bits)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Calls that a snapshot left as they are: whoever asked asks again.
+
+        Something newer had been told of them, or they are missing in it though they began just before the question.
+        """
+        return tuple(call.id for call in self._open.values() if call.is_left_out)
 
     def find(self, call_id: str) -> Call | None:
         """Find an open call.
@@ -356,17 +470,20 @@ class Line:
         self._out = []
         return out
 
-    def apply_snapshot(self, snapshot: reports.Snapshot, *, asked_at_seq: int) -> list[Event]:
+    def apply_snapshot(self, snapshot: reports.Snapshot, *, asked_at_seq: int, asked_at: datetime | None = None) -> list[Event]:
         """Make the line agree with what the PBX says it has, except where its events said something newer.
 
         Args:
             snapshot: The PBX's answer.
-            asked_at_seq: ``Line.seq`` when the PBX was asked. Calls about which anything came in since are left as they are.
+            asked_at_seq: ``Line.seq`` when the PBX was asked. Calls of which something was told since are left as they are.
+            asked_at: When it was asked, on the session's clock; ``None``: just now. A call that began a few seconds before it is
+                over only when the answer to a later question lacks it too.
 
         Returns:
-            The events that follow from it; the last is ``SnapshotTaken``.
+            The events that follow from it; the last is ``SnapshotTaken``. ``left_out`` tells which calls to ask for again.
         """
         self._asked_at_seq = asked_at_seq
+        self._asked_at = asked_at
         try:
             return self.apply(snapshot)
         finally:
@@ -380,6 +497,7 @@ class Line:
         attempt: int = 0,
         next_try_at: datetime | None = None,
         error: CtiError | None = None,
+        known_until: datetime | None = None,
     ) -> list[Event]:
         """Say what the connection to the PBX does. The core says it; a plugin's ``Started`` says IN_SERVICE itself.
 
@@ -389,15 +507,21 @@ class Line:
             attempt: The number of the present attempt, from 1.
             next_try_at: When the next one is due.
             error: What the latest one ended with.
+            known_until: Until when the PBX was heard, where it was noticed only later that it is gone.
 
         Returns:
             The events that follow from it.
         """
         was = self.provider_state
         if was is ProviderState.IN_SERVICE and state is not was:
-            self._session_bits = 0
+            self._session_bits = self._free_bits = 0
+            self._has_looked = False
             for call in self._open.values():
+                if not call.stale:
+                    call.known_at = known_until or at
                 call.stale = True
+                call.is_left_out = False
+                call.missing_since = None
                 call.frozen = None
             self._number(_disconnected, at, error)
         self._state_changed(state, at, attempt, next_try_at, error)
@@ -450,6 +574,17 @@ class Line:
         raw = report.raw if self._raw else None
         self._out.append(event_type(self.epoch, seq, report.at, call.frozen or self._freeze(call), raw, *fields))
 
+    def _tell_beside(self, event_type: Callable[..., Event], call: _OpenCall, report: reports.Report, *fields: Any) -> None:
+        """Tell of a call what no snapshot says: one that is on its way is no older for it."""
+        told_seq = call.told_seq
+        self._tell(event_type, call, report, *fields)
+        call.heard_seq, call.told_seq = call.told_seq, told_seq
+
+    def _refuse_as_known(self, reason: str, report: reports.Report, call: _OpenCall) -> None:
+        # It says nothing new of what the line has; of what a snapshot has that was asked for before, it may.
+        call.told_seq = self.seq + 1
+        self._refuse(reason, report)
+
     def _refuse(self, reason: str, report: object) -> None:
         self.refusals[reason] += 1
         if self._on_refused is not None:
@@ -498,7 +633,12 @@ class Line:
         call = self._open.get(report.call_id) or self._known(report.call_id)
         if call is None:
             return self._adopt(report)
-        if call.stale:
+        if call.stale and (
+            type(report) in _TELLS_STATE
+            or (
+                isinstance(report, reports.Held | reports.Retrieved) and call.base in (CallState.CONNECTED, CallState.CONFERENCED)
+            )
+        ):
             self._freshen(call)
             self._announce(report.at)
         return call
@@ -510,6 +650,16 @@ class Line:
             call.frozen = None
             self._line_changed = True
             self._settle()
+
+    def _freshen_all(self, there: Collection[_OpenCall]) -> None:
+        # All at once: a thousand calls would be settled a thousand times.
+        if self.provider_state is ProviderState.IN_SERVICE:
+            for call in there:
+                if call.stale and not self._is_newer(call):
+                    call.stale = False
+                    call.frozen = None
+                    self._line_changed = True
+        self._settle()
 
     def _adopt(self, report: reports.CallReport) -> _OpenCall | None:
         base = ADOPTED_AS.get(type(report))
@@ -535,8 +685,8 @@ class Line:
     def _begin(self, call: _OpenCall, report: reports.Report) -> None:
         call.stale = self.provider_state is not ProviderState.IN_SERVICE
         self._open[call.id] = call
-        self._settle()
-        self.seq = call.told_seq = self.seq + 1
+        self._settle(call)
+        self.seq = call.told_seq = call.begun_seq = self.seq + 1
         raw = report.raw if self._raw else None
         self._out.append(_call_started(self.epoch, self.seq, call.started_at, self._freeze(call), raw))
         self._announce(report.at, changed=True)
@@ -589,16 +739,25 @@ class Line:
             flags = self._feature_cache[bits] = CallFeature(bits)
         return flags
 
-    def _settle(self) -> None:
-        """Work out roles and features again, and note whether any of them changed."""
+    def _settle(self, touched: _OpenCall | None = None) -> None:
+        """Work out roles and features again, and note whether any of them changed.
+
+        Args:
+            touched: The call that was changed, where it is only one. In an index the others are worked out when all are through.
+        """
         current: _OpenCall | None
         if len(self._open) == 1:
             (current,) = self._open.values()
+            if self._index is not None:
+                self._index.take(current)
             changed = self._assign(current, _CURRENT, current.permitted_bits())
+        elif self._index is not None and touched is not None:
+            self._settle_in_index(touched, self._index)
+            return
         else:
             current, changed = self._settle_several()
-        line_bits = current.features if current is not None else self._session_bits & BIT_DIAL
-        line_bits |= self._session_bits & BIT_MONITOR
+        line_bits = current.features if current is not None else self._free_bits & BIT_DIAL
+        line_bits |= self._free_bits & BIT_MONITOR
         if changed or current is not self._current or line_bits != self._line_bits:
             self._current = current
             self._line_bits = line_bits
@@ -619,27 +778,65 @@ class Line:
         call.frozen = None
         return True
 
+    def _settle_in_index(self, call: _OpenCall, index: _Index) -> None:
+        """Give one call the role and the features that ``_settle_several`` would give it."""
+        index.take(call)
+        current = self._current_in_index(index)
+        if current is not self._current:
+            self._current = current
+            self._line_changed = True
+        own_parent = None if call is current else self._parent_of(call)
+        bits = call.permitted_bits()
+        for enquiry in index.enquiries_for(call):
+            bits = _with_enquiry(call, enquiry, bits)
+        if own_parent is not None:
+            role = _CONSULT
+            bits &= ~int(CONSULTING["held" if own_parent.is_talked_on else "talking"].consult_loses)
+        else:
+            role = _CURRENT if call is current else _WAITING
+        if bits & BIT_UNHOLD and any(
+            other is not own_parent and self._parent_of(other) is not call for other in index.talked_on if other is not call
+        ):
+            bits &= ~BIT_UNHOLD
+        self._line_changed |= self._assign(call, role, bits)
+
+    def _current_in_index(self, index: _Index) -> _OpenCall | None:
+        """Choose the current call as ``_choose_current`` does."""
+        present = self._current
+        if present is not None and self._parent_of(present) is None:
+            if present.is_talked_on or next(index.enquiries_for(present), None) is not None:
+                return present
+            return index.first_talked_on() or present
+        talked_on = index.first_talked_on()
+        if talked_on is not None:
+            return talked_on
+        candidates = [call for call in index.calls if self._parent_of(call) is None]
+        return min(candidates, key=_precedence) if candidates else index.calls[0]
+
     def _settle_several(self) -> tuple[_OpenCall | None, bool]:
         calls = list(self._open.values())
-        parents = {call: parent for call in calls if (parent := self._parent_of(call)) is not None}
-        enquiries: dict[_OpenCall, list[_OpenCall]] = {}
-        for call, parent in parents.items():
-            enquiries.setdefault(parent, []).append(call)
         talked_on = [call for call in calls if call.is_talked_on]
+        parents: dict[_OpenCall, _OpenCall] = {}
+        enquiries: dict[_OpenCall, list[_OpenCall]] = {}
+        for call in calls:
+            if call.parent_id is not None and (parent := self._parent_of(call)) is not None:
+                parents[call] = parent
+                enquiries.setdefault(parent, []).append(call)
         # Calls that are each other's parents: take the first, so that one is shown as current whatever a PBX says.
-        candidates = [call for call in calls if call not in parents] or calls[:1]
+        candidates = [call for call in calls if call not in parents] or calls[:1] if parents else calls
         current = self._choose_current(candidates, enquiries)
         changed = False
         for call in calls:
             own_parent = None if call is current else parents.get(call)
             bits = call.permitted_bits()
-            for enquiry in enquiries.get(call, ()):
-                bits = _with_enquiry(call, enquiry, bits)
+            if call in enquiries:
+                for enquiry in enquiries[call]:
+                    bits = _with_enquiry(call, enquiry, bits)
             if own_parent is not None:
-                role = CallRole.CONSULT
+                role = _CONSULT
                 bits &= ~int(CONSULTING["held" if own_parent.is_talked_on else "talking"].consult_loses)
             else:
-                role = CallRole.CURRENT if call is current else CallRole.WAITING
+                role = _CURRENT if call is current else _WAITING
             if bits & BIT_UNHOLD and any(
                 other is not own_parent and parents.get(other) is not call for other in talked_on if other is not call
             ):
@@ -724,7 +921,7 @@ class Line:
         """Tell to which base state the report moves the call; if to none, refuse it."""
         base = TRANSITIONS[call.base].get(type(report))
         if base is None:
-            self._refuse("not_in_this_state", report)
+            self._refuse_as_known("not_in_this_state", report, call)
         return base
 
     def _apply_answered(self, report: reports.Answered) -> None:
@@ -732,14 +929,14 @@ class Line:
         if call is None or (base := self._next_base(call, report)) is None:
             return
         if call.answered_at is not None and base is call.base:
-            self._refuse("repeated", report)
+            self._refuse_as_known("repeated", report, call)
             return
         changed = ("answered_at",) if base is call.base else ("state", "answered_at")
         call.book(report.at)
         call.base = base
         if call.answered_at is None:
             call.answered_at = max(report.at, call.started_at)
-        self._settle()
+        self._settle(call)
         self._tell(_call_info_changed, call, report, changed)
         self._announce(report.at, changed="state" in changed)
 
@@ -753,7 +950,7 @@ class Line:
             if (party := self._sound(told, Party, report)) is not None and party != getattr(call, name)
         }
         if call.connected_at is not None and base is call.base and not news:
-            self._refuse("repeated", report)
+            self._refuse_as_known("repeated", report, call)
             return
         for name, party in news.items():
             setattr(call, name, party)
@@ -764,7 +961,7 @@ class Line:
         if call is None or (base := self._next_base(call, report)) is None:
             return
         if base is call.base:
-            self._refuse("repeated", report)
+            self._refuse_as_known("repeated", report, call)
         else:
             self._connect(call, report, base)
 
@@ -776,13 +973,13 @@ class Line:
             call.connected_at = call.changed_at
             if call.answered_at is None:
                 call.answered_at = call.changed_at
-            self._settle()
+            self._settle(call)
             self._tell(_call_connected, call, report)
         else:
             if base is not call.base:
                 changed = (*changed, "state")
             call.base = base
-            self._settle()
+            self._settle(call)
             self._tell(_call_info_changed, call, report, changed)
         self._announce(report.at, changed=True)
 
@@ -798,7 +995,7 @@ class Line:
         call.base = base
         call.pbx_cause = self._sound(report.pbx_cause, str, report)
         call.frozen = None
-        self._settle()
+        self._settle(call)
         self._tell(_call_busy, call, report)
         self._announce(report.at, changed=True)
 
@@ -810,7 +1007,7 @@ class Line:
         if bit is None:
             self._refuse("bad_report", report)
         elif call.holders & bit:
-            self._refuse("repeated", report)
+            self._refuse_as_known("repeated", report, call)
         elif (base := self._next_base(call, report)) is not None:
             if base is not call.base:
                 # A call of unknown state that is held must have been connected.
@@ -830,7 +1027,7 @@ class Line:
             # Somebody who was not named held it, or somebody who is not named took it back: there is only one it can be.
             bit = call.holders & UNKNOWN_BIT if bit != UNKNOWN_BIT else call.holders
         if bit not in SIDES:
-            self._refuse("repeated", report)
+            self._refuse_as_known("repeated", report, call)
         elif (base := self._next_base(call, report)) is not None:
             if base is not call.base:
                 self._connect(call, report, base)
@@ -840,7 +1037,7 @@ class Line:
     def _hold(self, call: _OpenCall, report: reports.Report, event_type: Callable[..., Event], holders: int, by: Side) -> None:
         call.book(report.at)
         call.holders = holders
-        self._settle()
+        self._settle(call)
         self.seq = call.told_seq = seq = self.seq + 1
         raw = report.raw if self._raw else None
         self._out.append(event_type(self.epoch, seq, report.at, call.frozen or self._freeze(call), raw, by))
@@ -851,7 +1048,7 @@ class Line:
             return
         call = self._call_for(report)
         if call is not None:
-            self._tell(_dtmf_entered, call, report, digits, report.by)
+            self._tell_beside(_dtmf_entered, call, report, digits, report.by)
 
     def _apply_ended(self, report: reports.Ended) -> None:
         call = self._known(report.call_id)
@@ -886,9 +1083,9 @@ class Line:
         redirection: Redirection | None = None,
         *,
         inferred: bool = False,
+        at: datetime | None = None,
     ) -> None:
-        if not inferred:
-            call.book(report.at)
+        call.book(report.at if at is None else at)
         call.frozen = None
         call.ended_at = call.changed_at
         call.base = CallState.NONE
@@ -906,7 +1103,8 @@ class Line:
             self._former.pop(call_id, None)
             self._remember_end(call_id)
         self._tell(_call_finished, call, report)
-        self._settle()
+        if not self._batch:
+            self._settle()
         self._announce(report.at, changed=True)
 
     def _remember_end(self, call_id: str, early: reports.Ended | None = None) -> None:
@@ -943,7 +1141,8 @@ class Line:
         if state is not None:
             call.base = state
             changed.append("state")
-        self._settle()
+        if self._index is not None or not _SETTLED_BY.isdisjoint(changed):
+            self._settle(call)
         self._tell(_call_info_changed, call, report, tuple(changed))
         self._announce(report.at, changed=state is not None)
 
@@ -969,8 +1168,6 @@ class Line:
                 # Its end was told by the new identifier before the change to it was.
                 self._end_as_told(call, early)
         else:
-            if call.stale:
-                self._freshen(call)
             self._rename(call, new, report)
 
     def _take_over(self, successor: _OpenCall, call: _OpenCall, report: reports.IdChanged) -> None:
@@ -984,7 +1181,7 @@ class Line:
             if other is not successor and self._parent_of(other) is call:
                 other.parent_id = successor.id
                 other.frozen = None
-        self._end(call, report, EndCause.RESYNC, inferred=True)
+        self._end(call, report, EndCause.RESYNC, inferred=True, at=call.changed_at)
         self._change_info(
             successor,
             report,
@@ -1008,12 +1205,23 @@ class Line:
         call.id = new
         for former_id in call.former_ids:
             self._former[former_id] = new
-        self._open = {other.id: other for other in self._open.values()}
-        for other in self._open.values():
+        index = self._index
+        if index is None:
+            self._open = {other.id: other for other in self._open.values()}
+            enquiries: Collection[_OpenCall] = self._open.values()
+        else:
+            # Their order is made again when all are through.
+            del self._open[old]
+            self._open[new] = call
+            index.is_renamed = True
+            enquiries = index.enquiries.pop(old, ())
+        for other in enquiries:
             if other.parent_id == old:
                 other.parent_id = new
                 other.frozen = None
-        self._settle()
+                if index is not None:
+                    index.file_under_parent(other)
+        self._settle(call)
         self._tell(_call_info_changed, call, report, ("id", "former_ids"))
         # Whoever draws from the line's state alone must not go on with the identifier that was.
         self._announce(report.at, changed=True)
@@ -1028,7 +1236,7 @@ class Line:
             return
         call.book(report.at)
         call.recording = on
-        self._tell(_recording_state_changed, call, report)
+        self._tell_beside(_recording_state_changed, call, report)
 
     def _apply_muted(self, report: reports.Muted) -> None:
         on = self._sound(report.on, bool, report)
@@ -1036,7 +1244,7 @@ class Line:
         if call is not None and on is not None and call.muted is not on:
             call.book(report.at)
             call.muted = on
-            self._tell(_call_info_changed, call, report, ("muted",))
+            self._tell_beside(_call_info_changed, call, report, ("muted",))
 
     def _apply_media_started(self, report: reports.MediaStarted) -> None:
         self._tell_media(events.WebRtcStarted, report, report.media_id)
@@ -1050,7 +1258,7 @@ class Line:
     def _tell_media(self, event_type: Callable[..., Event], report: reports.CallReport, media_id: str) -> None:
         call = self._call_for(report)
         if call is not None:
-            self._tell(event_type, call, report, media_id)
+            self._tell_beside(event_type, call, report, media_id)
 
     def _apply_allowed(self, report: reports.Allowed) -> None:
         call = self._known(report.call_id)
@@ -1073,6 +1281,7 @@ class Line:
         self.agent_states = self._all_sound(report.agent_states, AgentState, report)
         self.agent_features = self._sound(report.agent_features, AgentFeature, report) or AgentFeature.NONE
         self._session_bits = self._bits(report.features, report) or 0
+        self._free_bits = self._session_bits if self._has_looked or not self._waits_for_calls else 0
         self._state_changed(ProviderState.IN_SERVICE, report.at, 0, None, None)
         self._number(
             _initialized,
@@ -1105,6 +1314,8 @@ class Line:
 
     def _apply_agent(self, report: reports.AgentReport) -> None:
         self._change_agent(report.agent, report)
+        # Also where it is what the line has already: a snapshot asked for before may have another.
+        self._agent_told_seq = self.seq + 1
 
     def _change_agent(self, told: object, report: reports.Report) -> None:
         agent, at = self._sound(told, Agent, report), report.at
@@ -1118,6 +1329,8 @@ class Line:
 
     def _apply_call_centre(self, report: reports.CallCentreModeReport) -> None:
         on = self._sound(report.on, bool, report)
+        if on is not None:
+            self._mode_told_seq = self.seq + 1
         if on is not None and self.agent.call_centre_mode is not on:
             self.agent = attrs.evolve(self.agent, call_centre_mode=on)
             self._number(_call_centre_mode_changed, report.at, on)
@@ -1138,20 +1351,80 @@ class Line:
         # A call that cannot be read may be any of ours.
         complete = snapshot.complete is True and len(items) == len(snapshot.calls)
         there = {call for item in items if item.state is not CallState.NONE and (call := self._match(item)) is not None}
-        over = {call for item in items if item.state is CallState.NONE and (call := self._match(item)) is not None}
+        over = {call: item for item in items if item.state is CallState.NONE and (call := self._match(item)) is not None}
         self._batch = True
         try:
             for call in list(self._open.values()):
-                if call not in there and (complete or call in over) and not self._is_newer(call):
-                    self._end(call, snapshot, EndCause.RESYNC, inferred=True)
+                if call in there or not (complete or call in over):
+                    continue
+                if self._is_there(call, over.get(call), snapshot):
+                    self._leave_out(call)
+                else:
+                    self._end_unseen(call, over.get(call), snapshot)
+            self._freshen_all(there)
+            self._index = self._make_index()
             for item in items:
                 if item.state is not CallState.NONE:
                     self._reconcile(item, snapshot)
         finally:
+            index, self._index = self._index, None
+            if index is not None and index.is_renamed:
+                self._open = {call.id: call for call in index.calls}
+            if self._asked_at_seq is not None or complete:
+                self._has_looked = True
+                self._free_bits = self._session_bits
+            self._settle()
             self._batch = False
-        self._change_agent(snapshot.agent, snapshot)
+        self._reconcile_agent(snapshot)
         self._announce(snapshot.at)
         self._number(_snapshot_taken, snapshot.at, self.calls, self.agent, complete)
+
+    def _leave_out(self, call: _OpenCall) -> None:
+        # What has begun since the question, and was seen to, nothing is missing of.
+        has_begun_since = self._asked_at_seq is not None and call.begun_seq > self._asked_at_seq
+        call.is_left_out = not has_begun_since or call.direction is CallDirection.UNKNOWN
+
+    def _make_index(self) -> _Index | None:
+        return _Index(self._open.values(), self._parent_of)
+
+    def _reconcile_agent(self, snapshot: reports.Snapshot) -> None:
+        """Take over the agent, except what was told of him since the question."""
+        agent, asked_at_seq = self._sound(snapshot.agent, Agent, snapshot), self._asked_at_seq
+        is_older = asked_at_seq is not None and self._agent_told_seq > asked_at_seq
+        # A plugin may know better at the end of its look than when it reported: asked again, it says so.
+        self.is_agent_left_out = is_older and agent is not None and agent != self.agent
+        if agent is None or is_older:
+            return
+        if asked_at_seq is not None and self._mode_told_seq > asked_at_seq:
+            agent = attrs.evolve(agent, call_centre_mode=self.agent.call_centre_mode)
+        self._change_agent(agent, snapshot)
+
+    def _is_there(self, call: _OpenCall, over: reports.CallSnapshot | None, snapshot: reports.Snapshot) -> bool:
+        """Whether a call is not over, or may not be, though a snapshot lacks it or says so."""
+        if self._asked_at_seq is None:
+            return False
+        if max(call.told_seq, call.heard_seq) > self._asked_at_seq:
+            call.missing_since = None
+            return True
+        if over is not None or call.is_listed:
+            return False
+        asked_at = self._asked_at or snapshot.at
+        if call.missing_since is None and asked_at - call.started_at < _YOUNG:
+            call.missing_since = asked_at
+        return call.missing_since is not None and asked_at - call.missing_since < _LIST_LAG
+
+    def _end_unseen(self, call: _OpenCall, told: reports.CallSnapshot | None, snapshot: reports.Snapshot) -> None:
+        """End a call whose end nobody saw: when the PBX says, or else when it was last known to be there."""
+        ended_at = None if told is None else told.ended_at
+        cause = None if told is None else told.cause
+        self._end(
+            call,
+            snapshot,
+            cause or EndCause.RESYNC,
+            None if told is None else told.pbx_cause,
+            inferred=True,
+            at=min(ended_at or call.known_at, snapshot.at),
+        )
 
     def _sound_item(self, told: object, snapshot: reports.Snapshot) -> reports.CallSnapshot | None:
         """Give a snapshot's call with what is sound of it; nothing if it cannot be told which call it is."""
@@ -1175,6 +1448,9 @@ class Line:
             connected_at=self._sound_time(item.connected_at, snapshot),
             attributes=self._attributes(item.attributes, snapshot) or NO_ATTRIBUTES,
             allowed=self._sound(item.allowed, CallFeature, snapshot),
+            ended_at=self._sound_time(item.ended_at, snapshot),
+            cause=self._sound(item.cause, EndCause, snapshot),
+            pbx_cause=self._sound(item.pbx_cause, str, snapshot),
         )
 
     def _sound_time(self, value: object, snapshot: reports.Snapshot) -> datetime | None:
@@ -1196,13 +1472,19 @@ class Line:
         return call
 
     def _reconcile(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
+        """Take over what a snapshot says of a call that is there, unless something newer was told of it."""
         call = self._match(item)
         at = snapshot.at
         if call is None:
             if not any(call_id in self._ended for call_id in (item.call_id, *item.former_ids)):
                 self._begin_in_full(item, snapshot)
-        elif not self._is_newer(call):
-            self._freshen(call)
+        elif self._is_newer(call):
+            call.is_listed = True
+            self._leave_out(call)
+        else:
+            call.is_listed = True
+            call.is_left_out = False
+            call.known_at = at
             if item.answered_at is not None and call.answered_at is None and call.base is CallState.ALERTING:
                 self._apply_answered(reports.Answered(at=min(item.answered_at, at), call_id=call.id, raw=snapshot.raw))
             # Before what is true as of the snapshot: it may tell of an earlier moment.
@@ -1223,7 +1505,7 @@ class Line:
             )
             if item.allowed is not None:
                 call.allowed = int(item.allowed) & ALL_BITS
-                self._settle()
+                self._settle(call)
 
     def _begin_in_full(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
         """Begin a call as if it had been seen to: it appears, and then does what the PBX says it does."""
@@ -1233,6 +1515,7 @@ class Line:
         call = _OpenCall(item.call_id, item.direction, base, started_at)
         call.own, call.other, call.parent_id = item.own, item.other, item.parent_id
         call.attributes = item.attributes
+        call.is_listed = True
         call.allowed = None if item.allowed is None else int(item.allowed) & ALL_BITS
         if item.answered_at is not None:
             call.answered_at = max(item.answered_at, started_at)
@@ -1242,18 +1525,22 @@ class Line:
         self._catch_up(call, item, snapshot)
 
     def _learn_former_ids(self, call: _OpenCall, item: reports.CallSnapshot) -> None:
+        learnt = False
         for former_id in item.former_ids:
             if former_id != call.id and former_id not in self._ended and self._known(former_id) is None:
                 call.former_ids = (*call.former_ids, former_id)
                 call.frozen = None
                 self._former[former_id] = call.id
-                self._line_changed = True
-        self._settle()
+                self._line_changed = learnt = True
+        if learnt:
+            self._settle(call)
 
     def _catch_up(self, call: _OpenCall, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
         """Say, as if it had been reported, what must have happened to a call since it was as the line knows it."""
         at, raw, call_id = snapshot.at, snapshot.raw, call.id
         state = item.state
+        if state is CallState.UNKNOWN:
+            return
         connected_at = at
         if call.connected_at is None and item.connected_at is not None:
             connected_at = min(max(item.connected_at, call.changed_at), at)
@@ -1261,7 +1548,7 @@ class Line:
             self._apply_conferenced(reports.Conferenced(at=connected_at, call_id=call_id, raw=raw))
         elif (state is CallState.CONNECTED and call.base is not state) or (state is CallState.HELD and call.connected_at is None):
             self._apply_connected(reports.Connected(at=connected_at, call_id=call_id, raw=raw))
-        elif state is CallState.BUSY and call.base is not state:
+        elif state is CallState.BUSY and call.base in (CallState.ALERTING, CallState.UNKNOWN):
             self._apply_busy(reports.Busy(at=at, call_id=call_id, raw=raw))
         held_by = item.held_by
         if state is CallState.HELD and not held_by:

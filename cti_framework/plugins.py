@@ -15,19 +15,24 @@ A companion is a module, an object, or a class that is called without arguments.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.metadata
 import inspect
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import Enum
+from functools import partial
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any, Final
 
 import attrs
 import structlog
 
+from cti_framework.deprecation import CtiDeprecationWarning
 from cti_framework.errors import (
+    CtiError,
     HookError,
     PluginImportError,
     PluginIncompatibleError,
@@ -36,7 +41,7 @@ from cti_framework.errors import (
     ProviderNotFoundError,
 )
 from cti_framework.hooks import Hooks
-from cti_framework.provider import PROVIDER_API_SUPPORTED, BaseCtiProvider
+from cti_framework.provider import PROVIDER_API_DEPRECATED, PROVIDER_API_SUPPORTED, BaseCtiProvider
 
 __all__ = ["PluginKind", "PluginRecord", "PluginStatus", "Plugins", "installed_entry_points"]
 
@@ -90,6 +95,7 @@ class PluginRecord:
         api: The number of the contract that a provider is written for; ``None``: not imported yet, or no provider.
         status: What is known about it.
         error: Why it cannot be used.
+        warning: What will stop it from being used: it is loaded, and written for a contract that is about to go.
     """
 
     name: str
@@ -100,6 +106,7 @@ class PluginRecord:
     api: int | None = None
     status: PluginStatus = PluginStatus.AVAILABLE
     error: str | None = None
+    warning: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Tell it as plain data, for ``--json`` output.
@@ -120,8 +127,9 @@ class _Plugin:
     entry_point: EntryPoint
     record: PluginRecord
 
-    def set(self, status: PluginStatus, error: str | None = None, *, api: int | None = None) -> None:
-        self.record = attrs.evolve(self.record, status=status, error=error, api=self.record.api if api is None else api)
+    def set(self, status: PluginStatus, error: str | None = None, *, api: int | None = None, warning: str | None = None) -> None:
+        api = self.record.api if api is None else api
+        self.record = attrs.evolve(self.record, status=status, error=error, api=api, warning=warning)
 
     def imported(self) -> Any:
         """Import what the entry point names.
@@ -224,6 +232,25 @@ class Plugins:
             if kind is PluginKind.COMPANION:
                 for plugin in plugins:
                     _load_companion(plugin, hooks)
+
+    def check(self, *, timeout_seconds: float) -> None:
+        """Import everything, to find out what can be used: the records say it. Nothing that a plugin does there stops this.
+
+        Args:
+            timeout_seconds: How long each may take; one that hangs is recorded, and left in its thread.
+        """
+        hooks = Hooks()
+        for (kind, _), plugins in tuple(self._plugins().items()):
+            for plugin in plugins:
+                if kind is PluginKind.COMPANION:
+                    act: Callable[[], object] = partial(_load_companion, plugin, hooks)
+                else:
+                    act = partial(self.load_provider, plugin.record.name)
+                thread = threading.Thread(target=_quietly, args=(act,), name=f"cti: check {plugin.record.name}", daemon=True)
+                thread.start()
+                thread.join(timeout_seconds)
+                if thread.is_alive():
+                    plugin.set(PluginStatus.IMPORT_FAILED, f"Its import did not end within {timeout_seconds:g} s.")
 
     def _plugins(self) -> dict[tuple[PluginKind, str], list[_Plugin]]:
         if self._found is None:
@@ -328,6 +355,13 @@ def _checked_provider(plugin: _Plugin) -> type[BaseCtiProvider]:
         message = f"{who} does not implement {', '.join(sorted(provider.__abstractmethods__))}."
     else:
         plugin.set(PluginStatus.LOADED, api=api)
+        deprecation = PROVIDER_API_DEPRECATED.get(api)
+        if deprecation is not None:
+            # Python shows its own warnings to developers only; an administrator has to hear of it before the upgrade.
+            what = f"Provider API {api}, for which the provider '{record.name}' of {record} is written,"
+            plugin.set(PluginStatus.LOADED, warning=str(CtiDeprecationWarning(what, deprecation)))
+            _log.warning("cti.plugin.deprecated", plugin=record.name, warning=plugin.record.warning)
+            deprecation.warn(what, stacklevel=3)
         return provider
     plugin.set(PluginStatus.INCOMPATIBLE, f"{message} {remedy}")
     raise PluginIncompatibleError(message, remedy=remedy)
@@ -351,6 +385,12 @@ def _load_companion(plugin: _Plugin, hooks: Hooks) -> None:
             plugin.set(PluginStatus.LOADED)
             return
     _log.error("cti.companion.not_used", **plugin.record.as_dict())
+
+
+def _quietly(act: Callable[[], object]) -> None:
+    # Its record says what is wrong.
+    with contextlib.suppress(CtiError):
+        act()
 
 
 def _made(plugin: _Plugin, companion: type) -> object:

@@ -10,10 +10,11 @@ The smallest complete example is the package ``cti_dummy``; ``docs/how-to/write-
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, TypeVar
 
 import attrs
 import structlog
@@ -21,14 +22,24 @@ import structlog
 from cti_framework.agents import AgentFeature
 from cti_framework.calls import Call, CallFeature
 from cti_framework.clock import SessionClock
-from cti_framework.errors import NotSupportedError
+from cti_framework.deprecation import Deprecation
+from cti_framework.diagnosis import Checks, Endpoint
+from cti_framework.errors import NotSupportedError, SessionClosedError
+from cti_framework.network import NetworkPolicy, is_exposed
+from cti_framework.recorder import FlightRecorder, FrameData, FrameDirection
 from cti_framework.reports import Report, Snapshot
+from cti_framework.shared import Opener, UseShared
+from cti_framework.threads import call_in_thread
 
 if TYPE_CHECKING:
+    import ssl
+
     from cti_framework.switchboard import FarSide
+    from cti_framework.transport import WebSocket
 
 __all__ = [
     "PROVIDER_API",
+    "PROVIDER_API_DEPRECATED",
     "PROVIDER_API_SUPPORTED",
     "BaseCtiProvider",
     "Capabilities",
@@ -41,11 +52,18 @@ __all__ = [
     "Simulation",
 ]
 
+T = TypeVar("T")
+
+_FROM_PBX: Final = FrameDirection.FROM_PBX
+
 PROVIDER_API: Final = 1
 """The number of the contract in this file. It grows when a provider written for the one before would no longer work."""
 
 PROVIDER_API_SUPPORTED: Final = range(1, 2)
 """The numbers that this version of the core can work with."""
+
+PROVIDER_API_DEPRECATED: Final[Mapping[int, Deprecation]] = MappingProxyType({})
+"""Those of them that it will not work with for long: all but the newest. Loading a provider of one of these warns."""
 
 
 @attrs.frozen
@@ -120,6 +138,11 @@ class ProviderContext:
         log: Where to log.
         wants_raw: Whether the host asked for raw messages.
         trace: Told each message to and from the PBX, by ``cti demo`` and the like; ``None``: nobody watches.
+        use_shared: Where shared connections are found.
+        recorder: Where frames are recorded; ``None``: nowhere.
+        on_heard: Told by ``heard()``; ``None``: nobody watches over the connection.
+        network: How connections are secured; ``None``: as the defaults of the settings say.
+        command_sent: Told by ``command_sent()``; ``None``: nobody asks.
 
     Attributes:
         user: As given.
@@ -128,14 +151,31 @@ class ProviderContext:
         clock: As given.
         log: A structlog logger, bound to this session.
         wants_raw: As given: ``raw`` in reports is passed on only then.
+        network: As given, by the settings ``cti.tls_…`` and ``cti.allow_plain_text``. `open_websocket` and `tls_for` go by it.
         trace: As given. A provider that can calls it with ``"to_pbx"`` or ``"from_pbx"``, the message's name and a detail in
             words, free of secrets.
         report: Says what the PBX made known: ``report(Held(at=..., call_id=...))``, or several reports that came together,
             in order. Synchronous; the events that follow are told before it returns. Call it from one task only, the one
-            that reads the connection, so that their order is the PBX's.
+            that reads the connection, so that their order is the PBX's; never from another thread than the event loop's.
     """
 
-    __slots__ = ("_find_call", "clock", "log", "report", "settings", "trace", "user", "user_settings", "wants_raw")
+    __slots__ = (
+        "_command_sent",
+        "_find_call",
+        "_on_heard",
+        "_recorder",
+        "_told_exposed",
+        "_use_shared",
+        "clock",
+        "log",
+        "network",
+        "report",
+        "settings",
+        "trace",
+        "user",
+        "user_settings",
+        "wants_raw",
+    )
 
     def __init__(
         self,
@@ -149,6 +189,11 @@ class ProviderContext:
         log: structlog.typing.FilteringBoundLogger | Any = None,
         wants_raw: bool = False,
         trace: Callable[[str, str, str], None] | None = None,
+        use_shared: UseShared | None = None,
+        recorder: FlightRecorder | None = None,
+        on_heard: Callable[[], None] | None = None,
+        network: NetworkPolicy | None = None,
+        command_sent: Callable[[], None] | None = None,
     ) -> None:
         self.user = user
         self.settings = settings
@@ -159,6 +204,12 @@ class ProviderContext:
         self.log = structlog.get_logger("cti_framework") if log is None else log
         self.wants_raw = wants_raw
         self.trace = trace
+        self._use_shared = use_shared
+        self._recorder = recorder
+        self._on_heard = on_heard
+        self._told_exposed = False
+        self.network = NetworkPolicy() if network is None else network
+        self._command_sent = command_sent
 
     def call(self, call_id: str) -> Call | None:
         """Find an open call.
@@ -171,6 +222,127 @@ class ProviderContext:
         """
         return self._find_call(call_id)
 
+    def command_sent(self) -> None:
+        """Say that the command of a verb leaves now: from here on it may act.
+
+        To be called in the task of the verb, or in one started from it, right before the first of its bytes is handed over that
+        can change anything; questions on the way to it do not count, unless the verb is a question. A verb that hands its
+        command to another task says it there and then: it cannot be taken back any more. A provider whose verbs all do so
+        sets ``marks_sent``.
+        """
+        if self._command_sent is not None:
+            self._command_sent()
+
+    async def tls_for(self, url: str) -> ssl.SSLContext | None:
+        """Give what a connection is to be secured with, for what is no WebSocket: the same as `open_websocket` uses.
+
+        Args:
+            url: The address that is connected to.
+
+        Returns:
+            The context for ``wss://`` and ``https://``; ``None`` for others.
+
+        Raises:
+            AddressError: It would be spoken to in plain text over a network, and the settings do not allow that.
+            SettingsError: A file that the settings name for TLS cannot be used.
+        """
+        self.network.check(url)
+        scheme = url.strip().partition(":")[0].lower()
+        if scheme in ("wss", "https"):
+            # Certificates are read from files.
+            return self.network.ready_ssl_context or await call_in_thread("cti: tls", self.network.ssl_context)
+        if is_exposed(url) and not self._told_exposed:
+            from cti_framework.transport import safe_url
+
+            self._told_exposed = True
+            self.log.warning("cti.connection.plain_text", address=safe_url(url), allowed_by="cti.allow_plain_text")
+        return None
+
+    @asynccontextmanager
+    async def open_websocket(self, url: str, **options: Any) -> AsyncIterator[WebSocket]:
+        """Open a WebSocket to the PBX for the time of an ``async with``, secured as the settings say.
+
+        Args:
+            url: ``wss://``, or ``ws://`` to this computer or where the settings allow it.
+            **options: As for ``cti_framework.transport.open_websocket``. An ``ssl_context`` given here is used instead.
+
+        Yields:
+            The open connection.
+
+        Raises:
+            AddressError: It would be spoken to in plain text over a network, and the settings do not allow that; or it is no
+                address of a WebSocket.
+            SettingsError: A file that the settings name for TLS cannot be used.
+            ConnectionFailedError: As for ``cti_framework.transport.open_websocket``.
+        """
+        from cti_framework.transport import open_websocket
+
+        context = await self.tls_for(url)
+        if options.get("ssl_context") is None:
+            options["ssl_context"] = context
+        async with open_websocket(url, **options) as websocket:
+            yield websocket
+
+    def heard(self) -> None:
+        """Say that something came in from the PBX, whatever it was: the connection lives. Cheap.
+
+        Reports, but for ``Trouble``, and frames that are handed over, say it by themselves.
+        """
+        if self._on_heard is not None:
+            self._on_heard()
+
+    def frame(self, direction: FrameDirection, data: FrameData, *, connection: str = "") -> None:
+        """Hand a frame to the session's flight recorder, for captures and support bundles. Cheap where nothing records.
+
+        A provider that does so for each frame that it sends and receives, and for the beginning and the end of each connection,
+        can be looked into at a site; with ``replay`` what happened there can be played again.
+
+        Args:
+            direction: Which way it went.
+            data: The frame as it was on the wire, which must not be changed any more. Secrets are taken out by the recorder.
+            connection: Names the connection, where the provider has several.
+        """
+        if direction is _FROM_PBX:
+            self.heard()
+        if self._recorder is not None:
+            self._recorder.record(direction, data, connection=connection)
+
+    def frames(self, direction: FrameDirection, batch: Sequence[FrameData], *, connection: str = "") -> None:
+        """Hand frames that went together to the recorder: as ``frame`` for each of them, for less.
+
+        Args:
+            direction: Which way they went.
+            batch: The frames in order. The sequence must not be changed any more.
+            connection: As for ``frame``.
+        """
+        if direction is _FROM_PBX:
+            self.heard()
+        if self._recorder is not None:
+            self._recorder.record_many(direction, batch, connection=connection)
+
+    def shared(self, key: Hashable, opener: Opener[T]) -> AbstractAsyncContextManager[T]:
+        """Stand on a connection that many users share: for a PBX that serves all of them over one.
+
+        All sessions of a hub that name the same key share one connection; a session that is in no hub has it for itself. The
+        first opens it, the last that leaves closes it. When it breaks, the block is cancelled and raises what it broke with:
+        let that end ``run()``, and the core comes back to one new connection for all.
+
+        Args:
+            key: Names the connection: its address, and whatever else makes it another. It may hold secrets.
+            opener: Lives through the connection: opens it, calls the function that it is given with what users need of it,
+                and serves it until it breaks or is cancelled, as ``run()`` does. It outlives the user who happens to be first,
+                so it must not report: give each user a place in what it opens, from where each reports for itself.
+
+        Returns:
+            An asynchronous context manager that gives what the opener gave.
+
+        Raises:
+            SessionClosedError: There is no session around it.
+        """
+        if self._use_shared is None:
+            raise SessionClosedError("A shared connection needs a session.", step="connect", remedy="Make it by `CtiModel`.")
+        return self._use_shared(key, opener)
+
 
 @attrs.frozen
 class Simulation:
@@ -182,6 +354,8 @@ class Simulation:
         far_side: Drives it: calls in, answers, holds, sends tones, hangs up, drops the network.
         subscriber: A number that can be called and answers by itself.
         notes: What is not as a real PBX would have it, for whoever watches.
+        hides: What such a PBX does not make known, each with why; the conformance kit does not ask for it. ``tones``: those of
+            the far end; ``hold``: that by the far end; ``names``: of the other party.
     """
 
     settings: Mapping[str, Any]
@@ -189,11 +363,15 @@ class Simulation:
     far_side: FarSide
     subscriber: str
     notes: tuple[str, ...] = ()
+    hides: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class ReplayLine:
     """One thing that a protocol made of captured frames.
+
+    What the core does by itself in a session, it does in a replay: a line that says ``asks_snapshot`` is the moment that the next
+    complete ``Snapshot`` speaks of, and one that says ``disconnected`` leaves the calls stale until the next ``Started``.
 
     Attributes:
         at_seconds: Since the start of the capture.
@@ -202,6 +380,8 @@ class ReplayLine:
         has_payload: Whether it would hand over anything at all.
         reports: What the provider would report.
         text: One line for people.
+        asks_snapshot: The PBX was asked for its calls here.
+        disconnected: The connection was over here.
     """
 
     at_seconds: float
@@ -210,6 +390,8 @@ class ReplayLine:
     has_payload: bool = False
     reports: tuple[Report, ...] = ()
     text: str = ""
+    asks_snapshot: bool = False
+    disconnected: bool = False
 
 
 class BaseCtiProvider(ABC):
@@ -222,7 +404,7 @@ class BaseCtiProvider(ABC):
     Every verb that acts on a call is given the call as the host last saw it. The core has checked that ``call.features``
     allows it, puts a time-out on it, and never sends anything twice. A verb returns when the PBX accepted the command, and
     raises ``CommandRefusedError`` (the PBX said no) or ``CommandUnconfirmedError`` (no answer) otherwise; what the command
-    *does* is told by reports.
+    *does* is told by reports. Asked while no ``run()`` is logged in, it raises ``NotConnectedError``, or another ``CtiError``.
 
     Args:
         context: What the core gives to the provider.
@@ -233,6 +415,8 @@ class BaseCtiProvider(ABC):
         settings_type: An attrs class of its system settings.
         user_settings_type: An attrs class of its settings for each user.
         licences: Names of the host's licences that are needed; given to ``cti_log_in``.
+        marks_sent: Whether every verb says by ``context.command_sent()`` that its command leaves. Where it does, a verb that
+            ended before that was not sent, and may be tried again; where it does not, it may always have acted.
         context: As given.
     """
 
@@ -241,6 +425,7 @@ class BaseCtiProvider(ABC):
     settings_type: ClassVar[type] = EmptySettings
     user_settings_type: ClassVar[type] = EmptySettings
     licences: ClassVar[tuple[str, ...]] = ()
+    marks_sent: ClassVar[bool] = False
 
     def __init__(self, context: ProviderContext) -> None:
         self.context = context
@@ -251,7 +436,8 @@ class BaseCtiProvider(ABC):
     async def run(self) -> None:
         """Live through one connection: log in, report ``Started``, deliver reports until it breaks or is cancelled.
 
-        It never reconnects: the core calls it again. Everything it opened is closed when it ends, however it ends.
+        It never reconnects: the core calls it again. Everything it opened is closed when it ends, however it ends. It may be
+        cancelled at every ``await``, lets the cancellation through, and ends within seconds: nothing else is begun before.
 
         Raises:
             CredentialsRefusedError: The PBX refuses the user. The core does not try again.
@@ -262,6 +448,8 @@ class BaseCtiProvider(ABC):
     @abstractmethod
     async def snapshot(self) -> Snapshot:
         """Ask the PBX for the operator's calls and agent state as they are now.
+
+        The core asks after each log in, and where a command that begins a call was not confirmed; two may be under way at once.
 
         Returns:
             All it knows; ``complete=False`` where the PBX can only tell a part.
@@ -292,6 +480,55 @@ class BaseCtiProvider(ABC):
 
         Args:
             call: The call.
+        """
+
+    # ------------------------------------------------------------------ so that a dead connection is noticed
+
+    async def probe(self) -> None:
+        """Ask the PBX whether it is still there: the cheapest question that it answers, a ping.
+
+        The core asks when nothing was heard for long, when a command was not answered, and when somebody wants to know; a
+        connection on which it is not answered in time, and on which nothing else is heard either, is given up. Without it
+        a connection that dies silently is noticed only by what ``run()`` itself notices.
+
+        Raises:
+            ConnectionFailedError: The connection has broken. It is given up with this error.
+            CommandError: The PBX did not answer, or refused; who refuses is there.
+        """
+        self._not_supported("probe")
+
+    def unacknowledged_bytes(self) -> int | None:
+        """Tell how much of what was sent the peer's computer has not acknowledged: ``WebSocket.unacknowledged_bytes``.
+
+        Asked when a probe was not answered: it tells a peer that is gone from one that stands still.
+
+        Returns:
+            Bytes; ``None``: not known.
+        """
+        return None
+
+    # ------------------------------------------------------------------ so that a fault is found
+
+    @classmethod
+    def endpoints(cls, settings: Any) -> tuple[Endpoint, ...]:
+        """Tell what it connects to. `cti_framework.doctor` looks at name, port, certificate and clock of each.
+
+        Args:
+            settings: An instance of ``settings_type``.
+
+        Returns:
+            One endpoint an address that the settings hold; none where there is no network.
+        """
+        return ()
+
+    async def diagnose(self, checks: Checks) -> None:  # noqa: B027 - whoever has nothing of his own to look at leaves it
+        """Look at what only this provider knows: is the user known at the PBX, does he have a phone, are there recordings?
+
+        Asked while the connection is up, after log in and snapshot. It changes nothing at the PBX. What a step raises is told
+        as its failure; what this method itself raises, too.
+
+        Args:
+            checks: Takes the steps: ``await checks.check("phone", self._check_phone)``.
         """
 
     # ------------------------------------------------------------------ by capability

@@ -76,7 +76,7 @@ class CallReport(Report):
 
 @attrs.frozen(kw_only=True)
 class Started(Report):
-    """The session is logged in and its events flow. The first report of every ``run()``.
+    """The session is logged in and its events flow. The first report of every ``run()``, once in each.
 
     Attributes:
         features: What this session can do with calls; never more than the class's ``capabilities``.
@@ -285,7 +285,7 @@ class MediaEnded(CallReport):
 
 @attrs.frozen(kw_only=True)
 class Ended(CallReport):
-    """The call is over. Saying it twice does no harm.
+    """The call is over. To be reported once; saying it twice does no harm.
 
     Attributes:
         cause: Why, in common words.
@@ -356,7 +356,7 @@ class CallSnapshot:
     Attributes:
         call_id: The PBX's identifier.
         direction: Who began it.
-        state: What it does. HELD is told by ``held_by`` too.
+        state: What it does. HELD is told by ``held_by`` too; NONE says that it is over.
         own: The operator's party.
         other: The other party.
         held_by: Who holds it, as far as the PBX says.
@@ -367,6 +367,9 @@ class CallSnapshot:
         connected_at: When both could first talk.
         attributes: Free data from the PBX.
         allowed: What the PBX accepts for it, if it says so.
+        ended_at: Of one that is over, when it ended; ``None``: not known.
+        cause: Of one that is over, why, in common words; ``None``: not known.
+        pbx_cause: Of one that is over, why, in the PBX's.
     """
 
     call_id: str
@@ -382,6 +385,9 @@ class CallSnapshot:
     connected_at: datetime | None = None
     attributes: Mapping[str, Any] = NO_ATTRIBUTES
     allowed: CallFeature | None = None
+    ended_at: datetime | None = None
+    cause: EndCause | None = None
+    pbx_cause: str | None = None
 
 
 @attrs.frozen(kw_only=True)

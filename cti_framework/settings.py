@@ -24,7 +24,8 @@ Keys are compared without regard to case, ``_`` and ``-``, so ``webitel.connecti
 
 A secret is given by value, as ``env:NAME`` (a variable holds it) or as ``file:PATH`` (a file holds it; relative to the TOML
 file that says so, otherwise to the working directory). A user's own parameters may not refer: they would read the secrets
-of the process for somebody who is not its administrator.
+of the process for somebody who is not its administrator. Nor may they set what is the system's alone, such as how a connection
+is secured. A path is relative to the same directory as a secret's file.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from cti_framework.errors import SettingsError
+from cti_framework.redaction import SecretRedactor
 
 if TYPE_CHECKING:
     import cattrs
@@ -52,8 +54,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CoreSettings",
     "SettingDescription",
+    "SettingValue",
     "SystemSettings",
     "describe_settings",
+    "secret_values",
     "setting",
 ]
 
@@ -65,6 +69,9 @@ _VARIABLE_PREFIX: Final = "CTI_"
 _VARIABLE_ORIGIN: Final = "the variable "
 _METADATA: Final = "cti_framework.setting"
 _SHOWN_CHARACTERS: Final = 80
+_BY_NAME: Final = SecretRedactor()
+# An address whose scheme was forgotten.
+_USER_AND_PASSWORD: Final = re.compile(r"(?!sips?:)[^\s@:/]+:[^\s@]+@", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -72,6 +79,17 @@ class _SettingMetadata:
     codes: tuple[str, ...]
     help: str
     secret: bool
+    system_only: bool
+
+
+def _repr_of(value: Any) -> str:
+    """Show a value; of an address only where it leads."""
+    if isinstance(value, str) and ("://" in value or _USER_AND_PASSWORD.match(value)):
+        from cti_framework.transport import safe_url
+
+        value = safe_url(value)
+    shown: str = _BY_NAME.redact(repr(value)) if isinstance(value, str) else repr(value)
+    return shown
 
 
 def setting(
@@ -81,6 +99,7 @@ def setting(
     codes: Iterable[str] = (),
     help: str = "",
     secret: bool = False,
+    system_only: bool = False,
     validator: Any = None,
 ) -> Any:
     """Declare one setting in an attrs class; it stands where ``attrs.field`` would.
@@ -96,14 +115,15 @@ def setting(
         codes: Further such keys.
         help: What it is for, in one sentence, for documentation and settings pages.
         secret: Whether it is never shown. ``Secret`` types are secret without it.
+        system_only: Whether a user's own parameters may not set it. A users directory may: an administrator writes that.
         validator: One attrs validator or a list; their bounds are told to whoever breaks them. They are given no instance:
             what compares attributes belongs into ``__attrs_post_init__``, and raises ``ValueError``.
 
     Returns:
         What ``attrs.field`` returns.
     """
-    metadata = _SettingMetadata(codes=((code,) if code else ()) + tuple(codes), help=help, secret=secret)
-    return attrs.field(default=default, validator=validator, repr=not secret, metadata={_METADATA: metadata})
+    metadata = _SettingMetadata(codes=((code,) if code else ()) + tuple(codes), help=help, secret=secret, system_only=system_only)
+    return attrs.field(default=default, validator=validator, repr=False if secret else _repr_of, metadata={_METADATA: metadata})
 
 
 _POSITIVE: Final = attrs.validators.gt(0)
@@ -112,6 +132,8 @@ _POSITIVE: Final = attrs.validators.gt(0)
 @attrs.frozen(kw_only=True)
 class CoreSettings:
     """What the framework itself reads, under ``cti.``.
+
+    What costs all users of a process something, its memory, its PBX, its hooks, a user's own parameters may not set.
 
     Attributes:
         provider: The name of the provider to use; ``None``: none is chosen.
@@ -123,28 +145,72 @@ class CoreSettings:
         connect_timeout_seconds: The longest that one attempt to connect may take.
         reconnect_initial_seconds: The pause before the first new attempt, before jitter.
         reconnect_max_seconds: The longest pause between two attempts, before jitter.
+        give_up_after_attempts: How many attempts may fail in one outage before the session gives up; ``None``: any number.
+        give_up_after_seconds: How long an outage may last before the session gives up; ``None``: for ever.
+        silence_seconds: How long nothing may be heard of a PBX before it is asked whether it is there; 0: it is not asked.
+        probe_timeout_seconds: How long its answer may take before the connection counts as dead.
+        restore_agent_state: Whether an agent whom the PBX has forgotten in an outage is made again what he was.
         command_timeout_seconds: The longest that a verb may take that acts on a call or on the agent, whatever the provider does.
         make_call_timeout_seconds: The same for one that begins a call: until the PBX shows it.
         query_timeout_seconds: The same for one that only asks.
+        resolve_seconds: How much longer a call is looked for whose beginning was not confirmed.
         event_log_capacity: How many events a session keeps for readers that come late.
         raw_messages: Whether events carry the PBX's own messages.
+        hook_timeout_seconds: The longest that an ``async`` implementation of a hook that is told events may take.
+        plugin_fault_limit: After how many faults in a row a plugin is told no event any more; 0: never.
+        stall_seconds: The longest that the event loop may stand still before whoever keeps it is named; 0: nobody looks.
+        trace_hooks: Whether the log says of each hook who was called with what, and what came of it.
+        tls_ca_file: The authorities to trust, in PEM, instead of those of the system.
+        tls_client_certificate_file: The certificate, in PEM, by which a PBX knows this host. It may hold its key as well.
+        tls_client_key_file: The key of that certificate, where it is in a file of its own.
+        tls_client_key_password: The password of that key, where it has one.
+        allow_plain_text: Whether a PBX on another computer may be spoken to without encryption.
+        flight_recorder_seconds: How long a session keeps the frames of the wire, for captures and support bundles; 0: not at all.
+        flight_recorder_kilobytes: How much room they may take in a session; 0: none.
     """
 
     provider: str | None = setting(default=None, code="SysMsgLib", help="The provider to use.")
     disabled_plugins: tuple[str, ...] = setting(default=(), help="Plugins that are not to be used.")
     auto_connect: bool = setting(default=True, help="Connect when a session is opened.")
-    load_timeout_seconds: float = setting(default=10.0, validator=_POSITIVE, help="Time to load the provider.")
-    log_in_timeout_seconds: float = setting(default=10.0, validator=_POSITIVE, help="Time for the hook cti_log_in.")
-    user_connection_timeout_seconds: float = setting(
-        default=10.0, validator=_POSITIVE, help="Time for the hook cti_user_connection."
+    load_timeout_seconds: float = setting(default=10.0, validator=_POSITIVE, system_only=True, help="Time to load the provider.")
+    log_in_timeout_seconds: float = setting(
+        default=10.0, validator=_POSITIVE, system_only=True, help="Time for the hook cti_log_in."
     )
-    connect_timeout_seconds: float = setting(default=15.0, validator=_POSITIVE, help="Time for one attempt to connect.")
+    user_connection_timeout_seconds: float = setting(
+        default=10.0, validator=_POSITIVE, system_only=True, help="Time for the hook cti_user_connection."
+    )
+    connect_timeout_seconds: float = setting(
+        default=15.0, validator=_POSITIVE, system_only=True, help="Time for one attempt to connect."
+    )
     reconnect_initial_seconds: float = setting(
-        default=0.5, validator=_POSITIVE, help="The pause before the first new attempt to connect."
+        default=0.5, validator=_POSITIVE, system_only=True, help="The pause before the first new attempt to connect."
     )
     reconnect_max_seconds: float = setting(
-        default=30.0, validator=_POSITIVE, help="The longest pause between two attempts to connect."
+        default=30.0, validator=_POSITIVE, system_only=True, help="The longest pause between two attempts to connect."
     )
+    give_up_after_attempts: int | None = setting(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.ge(1)),
+        help="How many attempts may fail in one outage before the session gives up.",
+    )
+    give_up_after_seconds: float | None = setting(
+        default=None,
+        validator=attrs.validators.optional(_POSITIVE),
+        help="How long an outage may last before the session gives up.",
+    )
+    silence_seconds: float = setting(
+        default=60.0,
+        validator=attrs.validators.ge(0),
+        system_only=True,
+        help="How long nothing may be heard of a PBX before it is asked whether it is there.",
+    )
+    probe_timeout_seconds: float = setting(
+        default=10.0,
+        validator=_POSITIVE,
+        system_only=True,
+        help="How long the answer to that may take before the connection counts as dead.",
+    )
+    restore_agent_state: bool = setting(default=True, help="Make an agent whom the PBX has forgotten in an outage what he was.")
     command_timeout_seconds: float = setting(
         default=15.0, validator=_POSITIVE, help="Time for a verb that acts on a call or on the agent."
     )
@@ -152,12 +218,59 @@ class CoreSettings:
         default=30.0, validator=_POSITIVE, help="Time for a verb that begins a call, until the PBX shows it."
     )
     query_timeout_seconds: float = setting(default=30.0, validator=_POSITIVE, help="Time for a verb that only asks.")
+    resolve_seconds: float = setting(
+        default=10.0, validator=_POSITIVE, help="Time to look for a call whose beginning was not confirmed."
+    )
     event_log_capacity: int = setting(
-        default=1024, validator=attrs.validators.ge(1), help="How many events a session keeps for late readers."
+        default=1024, validator=attrs.validators.ge(1), system_only=True, help="How many events a session keeps for late readers."
     )
     raw_messages: bool = setting(default=False, help="Whether events carry the PBX's own messages.")
+    hook_timeout_seconds: float = setting(
+        default=30.0,
+        validator=_POSITIVE,
+        system_only=True,
+        help="Time for an async implementation of a hook that is told events.",
+    )
+    plugin_fault_limit: int = setting(
+        default=20,
+        validator=attrs.validators.ge(0),
+        system_only=True,
+        help="After how many faults in a row a plugin is told no event any more; 0: never.",
+    )
+    stall_seconds: float = setting(
+        default=0.5,
+        validator=attrs.validators.ge(0),
+        system_only=True,
+        help="How long the event loop may stand still before whoever keeps it is named; 0: nobody looks.",
+    )
+    trace_hooks: bool = setting(
+        default=False, system_only=True, help="Write each call of a hook, and what came of it, into the log."
+    )
+    tls_ca_file: Path | None = setting(
+        default=None, system_only=True, help="The authorities to trust, in PEM, instead of those of the system."
+    )
+    tls_client_certificate_file: Path | None = setting(
+        default=None, system_only=True, help="The certificate, in PEM, by which a PBX knows this host."
+    )
+    tls_client_key_file: Path | None = setting(
+        default=None, system_only=True, help="The key of that certificate, where it is in a file of its own."
+    )
+    tls_client_key_password: str | None = setting(
+        default=None, secret=True, system_only=True, help="The password of that key, where it has one."
+    )
+    allow_plain_text: bool = setting(
+        default=False, system_only=True, help="Speak to a PBX on another computer without encryption."
+    )
+    flight_recorder_seconds: float = setting(
+        default=300.0, validator=attrs.validators.ge(0), system_only=True, help="How long a session keeps the frames of the wire."
+    )
+    flight_recorder_kilobytes: float = setting(
+        default=256.0, validator=attrs.validators.ge(0), system_only=True, help="How much room they may take in a session."
+    )
 
     def __attrs_post_init__(self) -> None:
+        if self.tls_client_key_file is not None and self.tls_client_certificate_file is None:
+            raise ValueError("tls_client_key_file is the key of a certificate: set tls_client_certificate_file, too")
         if self.reconnect_max_seconds < self.reconnect_initial_seconds:
             raise ValueError(
                 f"reconnect_max_seconds ({self.reconnect_max_seconds}) may not be below"
@@ -178,6 +291,7 @@ class SettingDescription:
         required: Whether it has to be set.
         secret: Whether its value is never shown.
         help: What it is for.
+        system_only: Whether a user's own parameters may not set it.
     """
 
     key: str
@@ -188,6 +302,7 @@ class SettingDescription:
     required: bool
     secret: bool
     help: str
+    system_only: bool = False
 
 
 def describe_settings(prefix: str, settings_type: type) -> tuple[SettingDescription, ...]:
@@ -210,9 +325,49 @@ def describe_settings(prefix: str, settings_type: type) -> tuple[SettingDescript
             required=field.required,
             secret=field.secret,
             help=field.help,
+            system_only=field.system_only,
         )
         for field in _fields(prefix, settings_type)
     )
+
+
+@attrs.frozen
+class SettingValue:
+    """What a setting holds, and who said so, for whoever looks into an installation.
+
+    Attributes:
+        key: The dotted key.
+        value: What the source holds, not converted; ``"***"`` for a secret, ``None`` where it has to be set and is not.
+        origin: The source: ``"default"``, or in words; a key that was given under another name says so.
+    """
+
+    key: str
+    value: Any
+    origin: str
+
+
+def secret_values(settings: Any) -> tuple[str, ...]:
+    """Collect the secrets that a settings object holds, for whoever has to take them out of something.
+
+    Args:
+        settings: An instance of a settings class; of anything else it is nothing.
+
+    Returns:
+        Each secret that is set.
+    """
+    if not attrs.has(type(settings)):
+        return ()
+    values: list[str] = []
+    for field in attrs.fields(type(settings)):
+        value: Any = getattr(settings, field.name, None)
+        metadata: _SettingMetadata | None = field.metadata.get(_METADATA)
+        if hasattr(value, "get_secret_value"):
+            value = value.get_secret_value()
+        elif metadata is None or not metadata.secret:
+            continue
+        if value is not None and value != "":
+            values.append(str(value))
+    return tuple(values)
 
 
 # Sources ---------------------------------------------------------------------------------------------------------------
@@ -423,7 +578,8 @@ class SystemSettings:
         """
         problems: list[str] = []
         values: dict[str, Any] = {}
-        fields = _fields(prefix, settings_type)
+        described: type = settings_type
+        fields = _fields(prefix, described)
         for field in fields:
             try:
                 value = self._value_of(field)
@@ -447,6 +603,71 @@ class SystemSettings:
                 remedy="Change what the lines below name.",
             )
         return settings
+
+    def values(self, prefix: str, settings_type: type) -> tuple[SettingValue, ...]:
+        """Tell what holds and who says so, without secrets. Wrong values are told as they are.
+
+        Args:
+            prefix: What the keys begin with.
+            settings_type: The attrs class.
+
+        Returns:
+            One value a setting, in the class's order.
+        """
+        told: list[SettingValue] = []
+        for field in _fields(prefix, settings_type):
+            value, origin = None if field.required or isinstance(field.default, attrs.Factory) else field.default, "default"  # type: ignore[arg-type]  # attrs types Factory as a function
+            for source in reversed(self._sources):
+                entries = source.entries_of(field.user_keys if source.rank is _Rank.USER else field.keys)
+                if entries:
+                    value, origin = entries[0].value, _spelled(entries[0])
+                    break
+            told.append(SettingValue(field.key, "***" if field.secret and value else value, origin))
+        return tuple(told)
+
+    def secrets(self, prefix: str, settings_type: type) -> tuple[str, ...]:
+        """Collect the secrets that are set, also where other settings cannot be used: for whoever takes them out of logs.
+
+        Args:
+            prefix: As for ``read``.
+            settings_type: As for ``read``.
+
+        Returns:
+            Each secret that can be had.
+        """
+        found: list[str] = []
+        for field in _fields(prefix, settings_type):
+            if field.secret:
+                try:
+                    value = self._value_of(field)
+                except _SettingProblem:
+                    continue
+                if hasattr(value, "get_secret_value"):
+                    value = value.get_secret_value()
+                if isinstance(value, str) and value:
+                    found.append(value)
+        return tuple(found)
+
+    def secret_problems(self, prefix: str, settings_type: type) -> tuple[str, ...]:
+        """Tell which secrets that are set cannot be had: a variable that is not there, a file that cannot be read.
+
+        Args:
+            prefix: As for ``read``.
+            settings_type: As for ``read``.
+
+        Returns:
+            One problem a secret, as ``SettingsError.problems`` has them.
+        """
+        problems: list[str] = []
+        for field in _fields(prefix, settings_type):
+            if field.secret and any(
+                source.entries_of(field.user_keys if source.rank is _Rank.USER else field.keys) for source in self._sources
+            ):
+                try:
+                    self._value_of(field)
+                except _SettingProblem as problem:
+                    problems.append(str(problem))
+        return tuple(problems)
 
     def check_unknown(self, prefixes: Mapping[str, type | Sequence[type]], *, others: Iterable[str] = ()) -> None:
         """Refuse keys under our prefixes that nobody reads: they are misspelt, or of another version.
@@ -509,7 +730,9 @@ class SystemSettings:
                     raise _SettingProblem(
                         f"{field.key}: given twice with different values, as {_spelled(first)} and as {_spelled(other)}; keep one"
                     )
-            value = self._resolved(field, first, source) if field.secret else first.value
+            if field.system_only and source.rank is _Rank.USER and not source.references:
+                raise _SettingProblem(f"{field.key}: {_spelled(first)} may not set it; it is a setting of the system alone")
+            value = self._resolved(field, first, source) if field.secret else field.located(first.value, source.directory)
             return field.converted(value, first)
         if field.required:
             ways = " or ".join((field.key, *field.codes, _variable(field.key)))
@@ -557,6 +780,7 @@ class _Field:
     codes: tuple[str, ...]
     help: str
     secret: bool
+    system_only: bool
     allowed: str
     keys: tuple[str, ...]
     user_keys: tuple[str, ...]
@@ -572,6 +796,12 @@ class _Field:
     @property
     def required(self) -> bool:
         return self.attribute.default is attrs.NOTHING
+
+    def located(self, value: Any, directory: Path | None) -> Any:
+        """Find out where a path leads that a settings file may say relative to itself; leave all else as it is."""
+        if Path not in _members(self.attribute.type) or not isinstance(value, str) or not value.strip():
+            return value
+        return (directory or Path()) / Path(value).expanduser()
 
     def converted(self, value: Any, entry: _Entry) -> Any:
         """Turn what a source holds into what the class wants, or raise ``_SettingProblem``."""
@@ -592,12 +822,13 @@ class _Field:
         return converted
 
 
+@functools.cache
 def _fields(prefix: str, settings_type: type) -> tuple[_Field, ...]:
     return tuple(_field(prefix, attribute) for attribute in attrs.fields(attrs.resolve_types(settings_type)) if attribute.init)
 
 
 def _field(prefix: str, attribute: attrs.Attribute[Any]) -> _Field:
-    metadata: _SettingMetadata = attribute.metadata.get(_METADATA) or _SettingMetadata((), "", False)
+    metadata: _SettingMetadata = attribute.metadata.get(_METADATA) or _SettingMetadata((), "", False, False)
     key = f"{prefix}.{attribute.alias}"
     keys = (_normalised(key), *map(_normalised, metadata.codes))
     return _Field(
@@ -606,6 +837,7 @@ def _field(prefix: str, attribute: attrs.Attribute[Any]) -> _Field:
         codes=metadata.codes,
         help=metadata.help,
         secret=metadata.secret or _holds_secret(attribute.type),
+        system_only=metadata.system_only,
         allowed=_allowed(attribute.type, attribute.validator, secret=metadata.secret),
         keys=tuple(dict.fromkeys(keys)),
         user_keys=tuple(dict.fromkeys((*keys, _normalised(attribute.alias or attribute.name)))),
@@ -743,7 +975,7 @@ def _spelled(entry: _Entry) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = re.sub(r"//[^/@\s]*@", "//***@", repr(value))
+    text = _repr_of(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 

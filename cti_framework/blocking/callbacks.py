@@ -93,12 +93,12 @@ class CallbackThread:
 
     Args:
         runtime: The session's.
-        events: Gives a reader of the session's events, whose place is now.
+        events: Gives a reader of the session's events, whose place is now; it takes a ``name``.
         wait: How to wait in the loop.
         log: Where to say that something hangs.
     """
 
-    def __init__(self, runtime: BlockingRuntime, events: Callable[[], Subscription], wait: Await, log: Any) -> None:
+    def __init__(self, runtime: BlockingRuntime, events: Callable[..., Subscription], wait: Await, log: Any) -> None:
         self._runtime = runtime
         self._events = events
         self._wait = wait
@@ -119,7 +119,7 @@ class CallbackThread:
         if self._thread.ident is None:
             self._thread.start()
             self._runtime.follow(self, True)
-        self._readers.append((callback, self._events()))
+        self._readers.append((callback, self._events(name=callback.name)))
 
     def join(self) -> None:
         """Wait until all is told, but not for what never ends, nor for a host's thread that may be waiting for us."""

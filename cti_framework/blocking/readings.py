@@ -9,9 +9,12 @@ from typing import TypeVar
 
 from cti_framework.agents import Agent, AgentFeature
 from cti_framework.calls import Call, CallFeature
+from cti_framework.commands import CommandRecord
+from cti_framework.eventlog import EventLoss
 from cti_framework.events import Cursor, ProviderState, ProviderStateChanged
 from cti_framework.model import CtiModel
 from cti_framework.provider import Capabilities
+from cti_framework.watchdog import LoopStalls
 
 __all__ = ["BlockingReadings"]
 
@@ -72,6 +75,11 @@ class BlockingReadings(ABC):
         return self._read("provider_state", lambda model: model.provider_state)
 
     @property
+    def is_kept_connected(self) -> bool:
+        """Whether the core keeps the session connected, or tries to."""
+        return self._read("is_kept_connected", lambda model: model.is_kept_connected)
+
+    @property
     def provider_state_event(self) -> ProviderStateChanged | None:
         """The latest ``ProviderStateChanged``, for those who come late; ``None`` before the first."""
         return self._read("provider_state_event", lambda model: model.provider_state_event)
@@ -86,6 +94,16 @@ class BlockingReadings(ABC):
         """How many reports of the provider were refused, by reason."""
         return self._read("refused_reports", lambda model: model.refused_reports)
 
+    @property
+    def event_losses(self) -> dict[str, EventLoss]:
+        """What readers of events have lost because they were too slow, by the name that they gave."""
+        return self._read("event_losses", lambda model: model.event_losses)
+
+    @property
+    def stalls(self) -> dict[str, LoopStalls]:
+        """Who made the event loop stand still while the session was open: plugins by name, or ``"host"``."""
+        return self._read("stalls", lambda model: model.stalls)
+
     def call(self, call_id: str) -> Call | None:
         """Find an open call.
 
@@ -96,6 +114,22 @@ class BlockingReadings(ABC):
             The call as it is now, or ``None``.
         """
         return self._read("call", lambda model: model.call(call_id))
+
+    @property
+    def commands(self) -> tuple[CommandRecord, ...]:
+        """What became of the latest commands, 256 of them, the oldest first."""
+        return self._read("commands", lambda model: model.commands)
+
+    def command(self, command_id: str) -> CommandRecord | None:
+        """Tell what became of a command.
+
+        Args:
+            command_id: Its identifier: as it was given to the verb, or as ``CommandError.command_id`` has it.
+
+        Returns:
+            What became of it so far; ``None``: it was never asked for, or is none of the latest 256.
+        """
+        return self._read("command", lambda model: model.command(command_id))
 
     @abstractmethod
     def _read(self, step: str, act: Callable[[CtiModel], T]) -> T:

@@ -19,6 +19,7 @@ from cti_framework.blocking.subscription import BlockingSubscription
 from cti_framework.blocking.verbs import Act, BlockingVerbs, InTime
 from cti_framework.blocking.work import Work
 from cti_framework.errors import CommandUnconfirmedError, SessionClosedError, traceback_text
+from cti_framework.eventlog import IfBehind
 from cti_framework.events import Cursor, Event
 from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.model import CtiModel
@@ -143,18 +144,27 @@ class BlockingCtiModel(BlockingVerbs, BlockingReadings):
 
     # ------------------------------------------------------------------ events
 
-    def events(self, after: Cursor | None = None, timeout_seconds: float | None = None) -> BlockingSubscription:
+    def events(
+        self,
+        after: Cursor | None = None,
+        timeout_seconds: float | None = None,
+        *,
+        if_behind: IfBehind = IfBehind.RESYNC,
+        name: str = "",
+    ) -> BlockingSubscription:
         """Read the session's events.
 
         Args:
             after: The last event already seen; what came after it is told first. ``None``: only what comes from now on.
             timeout_seconds: How long to wait for each event, before ``TimeoutError``; ``None``: as long as it takes.
+            if_behind: What becomes of the reader where the events after its place are gone: it is given ``ResyncRequired`` and
+                goes on from there, or gets ``SubscriberBehindError`` and is over.
+            name: By what its losses are logged and counted in ``event_losses``.
 
         Returns:
-            An iterator. Its place is fixed now: events told before the first ``next`` are not missed. Where the events after
-            ``after`` are gone it gives ``ResyncRequired`` and goes on from there. It ends with the session.
+            An iterator. Its place is fixed now: events told before the first ``next`` are not missed. It ends with the session.
         """
-        subscription = self._read("events", lambda model: model.events(after))
+        subscription = self._read("events", lambda model: model.events(after, if_behind=if_behind, name=name))
         return BlockingSubscription(subscription, self._wait, timeout_seconds)
 
     def on_event(self, callback: Callable[[Event], object], *, deliver: Deliver | None = None) -> EventCallback:
@@ -204,7 +214,7 @@ class BlockingCtiModel(BlockingVerbs, BlockingReadings):
 
     # ------------------------------------------------------------------ in threads
 
-    def _ask(self, step: str, act: Act[T]) -> T:
+    def _ask(self, step: str, act: Act[T], *, command_id: object = None) -> T:
         self._runtime.check_may_wait(step)
 
         def begin(work: Work[T]) -> None:

@@ -60,6 +60,7 @@ class BlockingSubscription:
         Raises:
             StopIteration: The session is closed, and everything is read.
             TimeoutError: None came in the time given.
+            SubscriberBehindError: Its place is gone, and it asked to be disconnected then.
             SessionClosedError: This process was forked from the session's own.
             BlockingCallError: An event loop runs in this thread.
         """

@@ -14,7 +14,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from cti_framework.errors import CommandUnconfirmedError, InvalidArgumentError, StepTimeoutError
+from cti_framework.commands import new_command_id
+from cti_framework.errors import (
+    CommandError,
+    CommandStage,
+    CommandUnconfirmedError,
+    InvalidArgumentError,
+    StepTimeoutError,
+)
 from cti_framework.model import CtiModel
 from cti_framework.provider import FetchProgress
 
@@ -29,8 +36,14 @@ Act = Callable[[CtiModel, Tell], Awaitable[T]]
 
 
 def _twin(verb: Callable[Concatenate[CtiModel, P], Awaitable[T]]) -> Callable[Concatenate[BlockingVerbs, P], T]:
+    takes_id = "command_id" in inspect.signature(verb).parameters
+
     def twin(self: BlockingVerbs, /, *arguments: P.args, **named: P.kwargs) -> T:
-        return self._ask(verb.__name__, lambda model, tell: verb(model, *arguments, **named))
+        if takes_id and named.get("command_id") is None:
+            # Known here, so that a verb that is out of time can tell how far it got.
+            named["command_id"] = new_command_id()
+        command_id = named.get("command_id")
+        return self._ask(verb.__name__, lambda model, tell: verb(model, *arguments, **named), command_id=command_id)
 
     return _described(twin, verb)
 
@@ -60,6 +73,9 @@ class BlockingVerbs(ABC):
 
     connect = _twin(CtiModel.connect)
     disconnect = _twin(CtiModel.disconnect)
+    reconnect_now = _twin(CtiModel.reconnect_now)
+    write_support_bundle = _twin(CtiModel.write_support_bundle)
+    examine = _twin(CtiModel.examine)
 
     make_call = _twin(CtiModel.make_call)
     answer_call = _twin(CtiModel.answer_call)
@@ -85,13 +101,21 @@ class BlockingVerbs(ABC):
     set_call_centre_mode = _twin(CtiModel.set_call_centre_mode)
     query_recordings = _twin(CtiModel.query_recordings)
 
-    def fetch_recording(self, link: str, directory: Path, *, progress: Callable[[FetchProgress], object] | None = None) -> Path:
+    def fetch_recording(
+        self,
+        link: str,
+        directory: Path,
+        *,
+        progress: Callable[[FetchProgress], object] | None = None,
+        command_id: str | None = None,
+    ) -> Path:
         """Save a recording as a file. It may take as long as it takes, but not fall silent for longer than a query may last.
 
         Args:
             link: As ``query_recordings`` gave it. It may hold secrets: show and log it by ``safe_url`` of ``transport``.
             directory: Where to; it is there already.
             progress: Told whenever bytes came in, in the thread that waits. What it raises ends the fetching, and comes out.
+            command_id: Names this command, so that it can be asked for again without acting twice; by default one is made.
 
         Returns:
             The complete file.
@@ -100,15 +124,16 @@ class BlockingVerbs(ABC):
             CommandError: As for every verb; a provider's own errors say more. Trying again is always safe, and goes on where
                 the last attempt ended if the provider can.
         """
+        own_id = new_command_id() if command_id is None else command_id
 
         def fetch(model: CtiModel, tell: Tell) -> Awaitable[Path]:
             told = None if progress is None else lambda state: tell(partial(progress, state))
-            return model.fetch_recording(link, directory, progress=told)
+            return model.fetch_recording(link, directory, progress=told, command_id=own_id)
 
-        return self._ask("fetch_recording", fetch)
+        return self._ask("fetch_recording", fetch, command_id=own_id)
 
     @abstractmethod
-    def _ask(self, step: str, act: Act[T]) -> T:
+    def _ask(self, step: str, act: Act[T], *, command_id: object = None) -> T:
         """Have the loop do something with the model, and wait for it."""
 
 
@@ -131,17 +156,26 @@ class InTime(BlockingVerbs):
         self._verbs = verbs
         self._timeout_seconds = timeout_seconds
 
-    def _ask(self, step: str, act: Act[T]) -> T:
+    def _ask(self, step: str, act: Act[T], *, command_id: object = None) -> T:
         seconds = self._timeout_seconds
 
         async def in_time(model: CtiModel, tell: Tell) -> T:
             with anyio.move_on_after(seconds):
                 return await act(model, tell)
             message = f"{step}: it did not end within the {seconds:g} s that it was given."
-            if step in ("connect", "disconnect"):
+            if step == "write_support_bundle":
+                raise StepTimeoutError(message, step=step, remedy="The file may still be written; nothing else depends on it.")
+            if step == "examine":
+                raise StepTimeoutError(message, step=step, remedy="The steps tell what was found until then.")
+            if step in ("connect", "disconnect", "reconnect_now"):
                 raise StepTimeoutError(message, step=step, remedy="It goes on: `provider_state` tells what becomes of it.")
-            raise CommandUnconfirmedError(
+            record = model.command(command_id) if isinstance(command_id, str) else None
+            error: CommandError = CommandUnconfirmedError(
                 message, command=step, remedy="It may have acted: look at the calls before trying again."
             )
+            if record is not None and record.stage is CommandStage.NOT_SENT and record.error is not None:
+                error = CommandError(message, command=step, retryable=True, remedy=record.error.remedy)
+            error.command_id = None if record is None else record.command_id
+            raise error
 
-        return self._verbs._ask(step, in_time)
+        return self._verbs._ask(step, in_time, command_id=command_id)

@@ -46,7 +46,8 @@ class SecretRedactor:
       make no difference. ``None``, truth values and empty texts stay;
     * a ``Secret`` of typed-settings, or whatever else has ``get_secret_value``;
     * the same in mappings, sequences, attrs values and dataclasses inside, in pairs of name and value, in texts of JSON or
-      of Python (``"secret":"…"``, ``secret='…'``), in query parameters and in lines of headers;
+      of Python (``"secret":"…"``, ``secret='…'``), in query parameters, in lines of headers, and in lines that are a name, a
+      colon and one word (``Secret: …``);
     * user name and password of a URL, a bearer's token, a JSON web token;
     * each value that was registered, wherever it stands in a text, also as JSON, Python, HTML or a URL write it.
 
@@ -57,6 +58,8 @@ class SecretRedactor:
 
     Args:
         secrets: Values that are known to be secret.
+        numbers: Values that are so only where they stand alone, with neither letter nor digit beside them: a number is part of
+            many others.
         names: Further names of secrets; they count as a whole.
         max_depth: How many values inside each other are looked at; what is deeper is left out.
         max_values: How many values of one entry are looked at; the rest is left out.
@@ -67,12 +70,14 @@ class SecretRedactor:
         self,
         secrets: Iterable[str | HoldsSecret] = (),
         *,
+        numbers: Iterable[str] = (),
         names: Iterable[str] = (),
         max_depth: int = 12,
         max_values: int = 10_000,
         max_characters: int = 262_144,
     ) -> None:
         self._texts = Texts(names)
+        self._texts.register_numbers(numbers)
         self._bounds = Bounds(max_depth, max_values, max_characters)
         for secret in secrets:
             self.register(secret)

@@ -45,6 +45,7 @@ _TOKEN: Final = "token"
 _REMEMBERED: Final = 2048
 _SHORT_CHARACTERS: Final = 64
 _NOTHING_SECRET: Final = frozenset({"null", "true", "false", "None", "True", "False", MASK})
+_NOTHING_IN_WORDS: Final = _NOTHING_SECRET | {"none", "no", "yes"}
 
 _SEPARATORS: Final = re.compile(r"[^0-9a-z]+")
 _USER_INFO: Final = re.compile(
@@ -56,6 +57,11 @@ _HEADER: Final = re.compile(
     # To the end of the line, also where a line's end is written as \r or \n.
     r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]{0,40}(?:token|key))[ \t]*:[ \t]*(?:(?!\\[rn])[^\r\n])+",
     re.IGNORECASE,
+)
+_LINE: Final = re.compile(
+    # "Name: value" as a whole line, as protocols of lines have it; also where a line's end is written as \r or \n.
+    r"((?:^|(?<=\\[rn]))[ \t]{0,40}([\w.\-]{1,200})[ \t]{0,40}:[ \t]{0,40})((?:(?!\\[rn])\S)+)(?=[ \t]{0,40}(?:\r?$|\\[rn]))",
+    re.MULTILINE,
 )
 _BEARER: Final = re.compile(r"\bbearer\s+[^\s\"',;]+", re.IGNORECASE)
 _JSON_WEB_TOKEN: Final = re.compile(r"\beyJ[\w-]{4,500}\.[\w-]{4,}\.[\w-]*")
@@ -102,11 +108,30 @@ class Texts:
         self.known: tuple[str, ...] = ()
         """The registered values in every spelling, the longest first: a secret may be part of another."""
         self._shortest = sys.maxsize
+        self.numbers: frozenset[str] = frozenset()
+        """Values that are secret where they stand alone."""
+        self._alone: re.Pattern[str] | None = None
 
     @property
     def registered(self) -> int:
         """How many values are known."""
         return len(self._registered)
+
+    @property
+    def knows_values(self) -> bool:
+        """Whether any value is known."""
+        return bool(self.known or self.numbers)
+
+    def is_known(self, value: str) -> bool:
+        """Tell whether a value is known as a whole.
+
+        Args:
+            value: It.
+
+        Returns:
+            Whether it is.
+        """
+        return value in self.known or value in self.numbers
 
     def register(self, secret: str) -> None:
         """Know a value.
@@ -129,6 +154,18 @@ class Texts:
         if left > 0:
             self._registered[secret] = left
         self._learn()
+
+    def register_numbers(self, numbers: Iterable[str]) -> None:
+        """Know values that are secret only where no letter and no digit stands beside them.
+
+        Args:
+            numbers: They.
+        """
+        self.numbers |= frozenset(numbers) - {""}
+        if self.numbers:
+            self._harmless.clear()
+            words = "|".join(map(re.escape, sorted(self.numbers)))
+            self._alone = re.compile(rf"(?<![0-9A-Za-z])(?:{words})(?![0-9A-Za-z])")
 
     def _learn(self) -> None:
         spellings = {spelling for secret in self._registered for spelling in _spellings(secret)}
@@ -171,6 +208,8 @@ class Texts:
             for known in self.known:
                 if known in text:
                     text = text.replace(known, MASK)
+        if self._alone is not None:
+            text = self._alone.sub(MASK, text)
         shown = text
         if "://" in text and "@" in text:
             shown = _USER_INFO.sub(f"{MASK}@", shown)
@@ -184,6 +223,8 @@ class Texts:
         for mark in self._marks:
             if mark in condensed:
                 shown = _HEADER.sub(rf"\1: {MASK}", shown)
+                if ":" in shown:
+                    shown = _LINE.sub(self._without_line, shown)
                 shown = _without_named(shown, self._named_beside_token if _TOKEN in condensed else self._named)
                 break
         if shown != whole:
@@ -193,6 +234,11 @@ class Texts:
                 self._harmless.clear()
             self._harmless.add(whole)
         return whole
+
+    def _without_line(self, line: re.Match[str]) -> str:
+        value = line[3]
+        secret = value not in _NOTHING_IN_WORDS and self.kind_of(line[2]) is Name.SECRET
+        return f"{line[1]}{MASK}" if secret else line[0]
 
 
 def mentions_token(name: str) -> bool:

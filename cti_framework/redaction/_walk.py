@@ -119,7 +119,7 @@ class Walk:
         if value is None or kind is bool or kind is float:
             return value
         if kind is int:
-            return MASK if self._texts.known and str(value) in self._texts.known else value
+            return MASK if self._texts.knows_values and self._texts.is_known(str(value)) else value
         if depth > self._depth:
             return _LEFT_OUT
         try:
@@ -175,7 +175,7 @@ class Walk:
                 shown = value if value is None or value is True or value is False or value == "" else MASK
             else:
                 shown = value if key in left_alone else self.value(value, depth + 1)
-            shown_key = key if type(key) is str and not self._texts.known else self.value(key, depth + 1)
+            shown_key = key if type(key) is str and not self._texts.knows_values else self.value(key, depth + 1)
             if copy is None and (shown is not value or shown_key is not key):
                 copy = _beginning(mapping, place)
             if copy is not None:

@@ -55,7 +55,7 @@ async def open_websocket(
     Raises:
         AddressError: ``url`` or ``proxy`` is not one that can be connected to.
         NetworkError: The name is not known, nobody answers in time, the connection is refused or reset, the certificate is
-            not trusted (not ``retryable``), or a proxy on the way says 502, 503 or 504.
+            not trusted, or a proxy on the way says 502, 503 or 504.
         ProtocolError: Whoever answers there speaks no WebSocket, or refused the opening handshake.
     """
     from ._options import Options

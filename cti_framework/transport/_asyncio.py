@@ -17,6 +17,7 @@ from cti_framework.errors import ConnectionFailedError
 from ._failures import closed_failure, opening_failure, unread_failure
 from ._options import YIELD_EVERY_MESSAGES, Options
 from ._port import WebSocket
+from ._unacknowledged import unacknowledged_bytes
 
 __all__ = ["open_connection"]
 
@@ -115,6 +116,11 @@ class AsyncioWebSocket(WebSocket):
     @property
     def subprotocol(self) -> str | None:
         return self._connection.subprotocol
+
+    @property
+    def unacknowledged_bytes(self) -> int | None:
+        socket = self._connection.transport.get_extra_info("socket")
+        return None if socket is None else unacknowledged_bytes(socket.fileno())
 
 
 def _arrived_of(connection: ClientConnection) -> tuple[deque[Any], Any]:

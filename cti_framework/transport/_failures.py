@@ -18,16 +18,23 @@ from websockets.exceptions import (
     ProxyError,
 )
 
-from cti_framework.errors import AddressError, ConnectionFailedError, NetworkError, ProtocolError
+from cti_framework.errors import AddressError, ConnectionFailedError, NetworkError, OutageKind, ProtocolError
 
 from ._options import Options
-from ._port import safe_url
+from ._port import kind_of_close, safe_url
 
 __all__ = ["closed_failure", "opening_failure", "unread_failure"]
 
 _ADDRESS_REMEDY = "Write it as ws://host:port or wss://host:port."
-_RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BUSY_STATUSES = frozenset({429, 503})
+_RETRY_STATUSES = frozenset({408, 425, 500, 502, 504}) | _BUSY_STATUSES
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EHOSTDOWN})
+# What a peer says of our certificate: it wants one, or not this one.
+_CERTIFICATE_ALERT = re.compile(r"ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)|HANDSHAKE_FAILURE")
+# OpenSSL's numbers of what is wrong with a certificate (openssl-verification-options), and what to do.
+_OTHER_NAME = frozenset({62, 64})
+_NOT_YET, _EXPIRED = 9, 10
+_SELF_SIGNED = 18
 _RESET = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 
 
@@ -78,7 +85,9 @@ def _opening_failure(error: Exception, options: Options) -> ConnectionFailedErro
             )
         case ProxyError():
             return NetworkError(
-                f"The proxy {safe_url(options.proxy or '')} does not connect to {place}.", remedy="Check the proxy's settings."
+                f"The proxy {safe_url(options.proxy or '')} does not connect to {place}.",
+                kind=OutageKind.UNREACHABLE,
+                remedy="Check the proxy's settings.",
             )
         case InvalidStatus():
             return _refused_handshake(error, place)
@@ -95,7 +104,11 @@ def _refused_handshake(error: InvalidStatus, place: str) -> ConnectionFailedErro
     status = error.response.status_code
     said = f"{place} answered the WebSocket handshake with HTTP {status}"
     if status in _RETRY_STATUSES:
-        return NetworkError(f"{said}.", remedy="What stands behind the proxy is down or overloaded; try again later.")
+        return NetworkError(
+            f"{said}.",
+            kind=OutageKind.BUSY if status in _BUSY_STATUSES else OutageKind.RESTARTING,
+            remedy="What stands behind the proxy is down or overloaded; try again later.",
+        )
     if 300 <= status < 400:
         target = safe_url(error.response.headers.get("Location", ""))
         return ProtocolError(
@@ -115,9 +128,15 @@ def _network_failure(error: Exception, options: Options) -> ConnectionFailedErro
     for cause in errors:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NetworkError(
-                f"The TLS certificate of {place} is not trusted: {cause.verify_message}.",
-                retryable=False,
-                remedy="Install the authority that signed it, or pass an ssl_context that trusts it.",
+                f"The TLS certificate of {place} is not trusted: {cause.verify_message.rstrip('.')}.",
+                kind=OutageKind.TLS_NOT_TRUSTED,
+                remedy=_certificate_remedy(cause.verify_code),
+            )
+        if isinstance(cause, ssl.SSLError) and _CERTIFICATE_ALERT.search(cause.reason or ""):
+            return NetworkError(
+                f"{place} lets nobody in without a certificate that it trusts: {cause.reason}.",
+                kind=OutageKind.TLS_NOT_TRUSTED,
+                remedy="Name this host's: cti.tls_client_certificate_file, or an ssl_context that has it.",
             )
         if isinstance(cause, ssl.SSLError):
             return ProtocolError(
@@ -126,23 +145,54 @@ def _network_failure(error: Exception, options: Options) -> ConnectionFailedErro
                 remedy="Check that the port speaks TLS; if it does not, write ws:// for wss://.",
             )
         if isinstance(cause, socket.gaierror):
-            return NetworkError(f"The host name of {place} is not known.", remedy="Check the name and the name server.")
+            return NetworkError(
+                f"The host name of {place} is not known.",
+                kind=OutageKind.NAME_UNKNOWN,
+                remedy="Check the name and the name server.",
+            )
     if any(isinstance(cause, ConnectionRefusedError) for cause in errors) or errno.ECONNREFUSED in numbers:
-        return NetworkError(f"{place} refuses connections.", remedy="Check the port, and that the PBX runs.")
+        return NetworkError(
+            f"{place} refuses connections.", kind=OutageKind.REFUSED, remedy="Check the port, and that the PBX runs."
+        )
     if numbers & _UNREACHABLE:
-        return NetworkError(f"There is no way to {place}.", remedy="Check the network.")
+        return NetworkError(f"There is no way to {place}.", kind=OutageKind.UNREACHABLE, remedy="Check the network.")
     if any(isinstance(cause, ConnectionResetError) for cause in errors) or numbers & _RESET:
-        return NetworkError(f"{place} reset the connection during the opening handshake.")
+        return NetworkError(f"{place} reset the connection during the opening handshake.", remedy=_cut_remedy(options))
     if any(isinstance(cause, TimeoutError) for cause in errors):
         return NetworkError(
-            f"{place} did not answer within {options.open_timeout_seconds:g} s.", remedy="Check address, network and firewall."
+            f"{place} did not answer within {options.open_timeout_seconds:g} s.",
+            kind=OutageKind.NO_ANSWER,
+            remedy="Check address, network and firewall.",
         )
     if any(isinstance(cause, EOFError) for cause in errors):
-        return NetworkError(f"{place} closed the connection during the opening handshake.")
+        return NetworkError(
+            f"{place} closed the connection during the opening handshake.",
+            remedy=_cut_remedy(options),
+        )
     if isinstance(error, InvalidHandshake):
         what = "no HTTP" if isinstance(error, InvalidMessage) else "no proper WebSocket handshake"
         return ProtocolError(f"{place} speaks {what}: another program listens there.", remedy="Check the port.")
     return NetworkError(f"{place} cannot be connected to.")
+
+
+def _certificate_remedy(verify_code: int) -> str:
+    if verify_code in _OTHER_NAME:
+        return "Connect by a name that the certificate is for, or have the PBX given one for this name."
+    if verify_code == _EXPIRED:
+        return "Have the PBX's certificate renewed; if it is still good, this host's clock is wrong."
+    if verify_code == _NOT_YET:
+        return "Set this host's clock; if it is right, the PBX's certificate is for a time to come."
+    if verify_code == _SELF_SIGNED:
+        return "It is signed by itself: name its own file, cti.tls_ca_file, or an ssl_context, or have an authority sign it."
+    return "Install the authority that signed it, or name its file: cti.tls_ca_file, or an ssl_context."
+
+
+def _cut_remedy(options: Options) -> str | None:
+    """Tell what may be wrong where a peer goes without a word."""
+    if not options.url.lower().startswith("wss:"):
+        return None
+    # A refusal that comes after the handshake of TLS 1.3 may be lost on its way, and is on asyncio.
+    return "A server that wants a certificate of this host may end it so, too: cti.tls_client_certificate_file."
 
 
 def closed_failure(error: ConnectionClosed, options: Options) -> ConnectionFailedError:
@@ -168,17 +218,23 @@ def _closed_failure(error: ConnectionClosed, options: Options) -> ConnectionFail
             case 1009:
                 return ProtocolError(f"{place} sent a message of more than {options.max_size_bytes} bytes.")
             case 1011 if "ping" in sent.reason:
-                return NetworkError(f"{place} did not answer a ping within {options.ping_timeout_seconds:g} s.")
+                return NetworkError(
+                    f"{place} did not answer a ping within {options.ping_timeout_seconds:g} s.", kind=OutageKind.FROZEN
+                )
             case 1002 | 1007 | 1011:
                 return ProtocolError(f"{place} sent what WebSocket does not allow: {sent.reason or sent.code}.")
             case _:
                 return NetworkError(f"The connection to {place} was closed by this side.")
     if received is not None:
         reason = f", {received.reason}" if received.reason else ""
-        return NetworkError(f"{place} closed the connection (code {received.code}{reason}).")
+        return NetworkError(f"{place} closed the connection (code {received.code}{reason}).", kind=kind_of_close(received.code))
     numbers = _error_numbers(list(_causes(error)))
     if numbers & _RESET:
         return NetworkError(f"{place} reset the connection.")
+    if errno.ETIMEDOUT in numbers:
+        return NetworkError(f"{place} does not acknowledge what is sent any more.", kind=OutageKind.HALF_OPEN)
+    if numbers & _UNREACHABLE:
+        return NetworkError(f"There is no way to {place} any more.", kind=OutageKind.UNREACHABLE, remedy="Check the network.")
     return NetworkError(f"The connection to {place} was cut without a closing handshake (code 1006).")
 
 
@@ -191,4 +247,4 @@ def unread_failure(options: Options) -> NetworkError:
     Returns:
         The error to raise.
     """
-    return NetworkError(f"{options.place} has not read anything for {options.send_timeout_seconds:g} s.")
+    return NetworkError(f"{options.place} has not read anything for {options.send_timeout_seconds:g} s.", kind=OutageKind.FROZEN)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["DEFAULT_MAX_SIZE_BYTES", "WebSocket", "safe_url"]
+from cti_framework.errors import OutageKind
+
+__all__ = ["DEFAULT_MAX_SIZE_BYTES", "WebSocket", "kind_of_close", "safe_url"]
 
 # Answers of 20 MiB were seen from a real engine (facts: webitel-protocol 1).
 DEFAULT_MAX_SIZE_BYTES = 32 * 1024 * 1024
+
+# Going away, service restart, try again later.
+_RESTART_CODES: Final = frozenset({1001, 1012, 1013})
 
 
 class WebSocket(ABC):
@@ -88,6 +94,26 @@ class WebSocket(ABC):
     @abstractmethod
     def subprotocol(self) -> str | None:
         """The subprotocol that both sides agreed on, if any."""
+
+    @property
+    def unacknowledged_bytes(self) -> int | None:
+        """How much of what was sent the peer's computer has not acknowledged; ``None`` where that cannot be told.
+
+        Where it stays above zero, what is sent arrives nowhere: the connection is half open. It is told on Linux, for TCP.
+        """
+        return None
+
+
+def kind_of_close(code: int) -> OutageKind:
+    """Tell what a peer's close code says about it.
+
+    Args:
+        code: The code.
+
+    Returns:
+        ``RESTARTING`` where it says that it comes back, ``LOST`` otherwise.
+    """
+    return OutageKind.RESTARTING if code in _RESTART_CODES else OutageKind.LOST
 
 
 def safe_url(url: str) -> str:

@@ -15,6 +15,7 @@ from cti_framework.errors import ConnectionFailedError
 from ._failures import closed_failure, opening_failure, unread_failure
 from ._options import Options
 from ._port import WebSocket
+from ._unacknowledged import unacknowledged_bytes
 
 __all__ = ["open_connection"]
 
@@ -94,6 +95,13 @@ class TrioWebSocket(WebSocket):
     @property
     def subprotocol(self) -> str | None:
         return self._connection.subprotocol
+
+    @property
+    def unacknowledged_bytes(self) -> int | None:
+        stream = self._connection.stream
+        if isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        return unacknowledged_bytes(stream.socket.fileno()) if isinstance(stream, trio.SocketStream) else None
 
 
 async def _connect(options: Options, nursery: trio.Nursery) -> ClientConnection:

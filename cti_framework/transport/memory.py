@@ -10,7 +10,7 @@ import anyio.lowlevel
 from cti_framework.errors import NetworkError, ProtocolError
 
 from ._options import YIELD_EVERY_MESSAGES
-from ._port import DEFAULT_MAX_SIZE_BYTES, WebSocket
+from ._port import DEFAULT_MAX_SIZE_BYTES, WebSocket, kind_of_close
 
 __all__ = ["MemoryWebSocket", "memory_websocket_pair"]
 
@@ -122,7 +122,8 @@ class MemoryWebSocket(WebSocket):
             return NetworkError(f"The connection to {self._name} was closed by this side.")
         if code == 1006:
             return NetworkError(f"The connection to {self._name} was cut without a closing handshake (code 1006).")
-        return NetworkError(f"{self._name} closed the connection (code {code}{f', {reason}' if reason else ''}).")
+        reason = f", {reason}" if reason else ""
+        return NetworkError(f"{self._name} closed the connection (code {code}{reason}).", kind=kind_of_close(code))
 
     @property
     def close_code(self) -> int | None:
