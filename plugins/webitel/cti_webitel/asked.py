@@ -152,6 +152,8 @@ class AskedCalls:
             CommandError: It was refused, or is not shown.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
+        # From here on it is sent, whatever becomes of who asked.
+        self._context.command_sent()
         # It stays there when nobody waits for it any more: the call that comes is not the next one's.
         self._asked.append(asked)
         tasks.start_soon(self._await_answer, asked, act)

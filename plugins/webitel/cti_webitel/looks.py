@@ -6,7 +6,7 @@ the whole truth at the time of a log in, or one of the provider's own, which is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +14,8 @@ import anyio
 
 from cti_framework.agents import Agent
 from cti_framework.calls import CallDirection, CallFeature, CallState, Party, Side
-from cti_framework.errors import CommandError
+from cti_framework.clock import SessionClock
+from cti_framework.errors import CommandError, CommandUnconfirmedError
 from cti_framework.provider import ProviderContext
 from cti_framework.reports import CallSnapshot, Snapshot
 from cti_webitel.agents import agent_of
@@ -24,111 +25,49 @@ from cti_webitel.engine.client import Webitel
 from cti_webitel.engine.snapshot import SeenLeg
 from cti_webitel.translator import Translator, attributes_of, direction_of, parties_of
 
-__all__ = ["LISTENING_FEATURES", "Looks"]
+__all__ = ["LISTENING_FEATURES", "FoundCalls", "Looks"]
 
 LISTENING_FEATURES: Final = CallFeature.DROP | CallFeature.DTMF
 """What can be done with a call that only listens in: there is nobody to hold, and nobody to send on."""
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 
 
-class Looks:
-    """The looks that one session takes at the switch.
+class FoundCalls:
+    """What a look found, in the core's words.
 
     Args:
-        context: The session's.
-        webitel: The engine's client.
+        clock: The session's.
         translator: Learns what is found.
-        asked: The calls that are waited for: one that a look finds is told of by no frame any more.
     """
 
-    def __init__(self, context: ProviderContext, webitel: Webitel, translator: Translator, asked: AskedCalls) -> None:
-        self._context = context
-        self._webitel = webitel
+    def __init__(self, clock: SessionClock, translator: Translator) -> None:
+        self._clock = clock
         self._translator = translator
-        self._asked = asked
 
-    async def snapshot(self) -> Snapshot:
-        """Take the core's snapshot.
-
-        Returns:
-            The calls of the own account, and its state.
-
-        Raises:
-            CommandError: The engine did not answer, or refused.
-        """
-        seen, begun = await self._webitel.look()
-        self._agree_with(seen)
-        # A call asked for meanwhile is known by its dump now, so no frame will tell that it begins; who asked waits for that.
-        self._tell_begun([leg for leg in seen if self._asked.is_waited_for(leg.call)], begun)
-        calls = tuple(self._seen(leg) for leg in seen)
-        return Snapshot(at=self._context.clock.now(), calls=calls, agent=self._agent())
-
-    async def again(self, *, after_seconds: float | None = None) -> None:
-        """Find what the last look could not see.
-
-        A leg made just before may be in no list yet, and the engine tells nothing of it while it rings. One that is gone may have
-        ended before anybody listened.
+    def agree_with(self, seen: Iterable[SeenLeg], *, known: Collection[str]) -> None:
+        """Have clock and translator learn from it.
 
         Args:
-            after_seconds: How long to wait before it; ``None``: as long as the list of legs may lag.
+            seen: One leg for each call that was found.
+            known: All calls that are open for the protocol.
         """
-        try:
-            await anyio.sleep(_LOOK_AGAIN_SECONDS if after_seconds is None else after_seconds)
-            seen, begun = await self._webitel.look(forget_gone=False)
-            self._agree_with(seen)
-            self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
-            if self._webitel.call_ids <= {leg.call.uuid for leg in seen}:
-                return
-            # An end that is on its way is told by then.
-            await anyio.sleep(_LOOK_AGAIN_SECONDS)
-            known = self._webitel.call_ids
-            seen, begun = await self._webitel.look()
-            self._agree_with(seen)
-            self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
-            self._tell_gone(known - self._webitel.call_ids)
-        except CommandError as error:
-            self._context.log.warning("webitel.look_again.failed", reason=str(error))
-
-    def _agent(self) -> Agent | None:
-        own_user = self._webitel.own_user
-        return None if own_user is None else agent_of(own_user, in_call=bool(self._webitel.call_ids))
-
-    def _agree_with(self, seen: Iterable[SeenLeg]) -> None:
-        for leg in seen:
+        found = tuple(seen)
+        for leg in found:
             if leg.dump.dumped_microseconds is not None:
-                self._context.clock.from_microseconds(leg.dump.dumped_microseconds, just_now=True)
-        self._translator.take_over(((leg.call, leg.dump.bridged) for leg in seen), known=self._webitel.call_ids)
+                self._clock.from_microseconds(leg.dump.dumped_microseconds, just_now=True)
+        self._translator.take_over(((leg.call, leg.dump.bridged) for leg in found), known=known)
 
-    def _tell_begun(self, legs: Sequence[SeenLeg], begun: Iterable[CallCallback]) -> None:
-        """Show calls that no frame will tell of, with all that is known about them."""
-        if legs:
-            seen = tuple(self._seen(leg) for leg in legs)
-            self._context.report(Snapshot(at=self._context.clock.now(), calls=seen, agent=self._agent(), complete=False))
-        for callback in begun:
-            if isinstance(callback, OnNewCall):
-                self._asked.match(callback.call)
+    def call(self, leg: SeenLeg) -> CallSnapshot:
+        """Describe a call.
 
-    def _tell_gone(self, call_ids: Iterable[str]) -> None:
-        gone = tuple(
-            CallSnapshot(call_id=call_id, direction=CallDirection.UNKNOWN, state=CallState.NONE, own=Party(), other=Party())
-            for call_id in call_ids
-            if self._context.call(call_id) is not None
-        )
-        if gone:
-            self._context.report(Snapshot(at=self._context.clock.now(), calls=gone, agent=self._agent(), complete=False))
+        Args:
+            leg: The leg that says what it does.
 
-    def _is_behind(self, leg: SeenLeg) -> bool:
-        """Whether the line does not know what a dump said: the frames that tell the same later are none of news any more."""
-        known = self._context.call(leg.call.uuid)
-        return (
-            known is None
-            or (known.answered_at is None and leg.call.answered_microseconds is not None)
-            or (known.connected_at is None and leg.dump.bridged)
-            or known.held_by != _holders(leg)
-        )
-
-    def _seen(self, leg: SeenLeg) -> CallSnapshot:
+        Returns:
+            The call.
+        """
         call, dump = leg.call, leg.dump
         own, other = parties_of(call)
         held_by = _holders(leg)
@@ -149,8 +88,121 @@ class Looks:
             allowed=LISTENING_FEATURES if listens else None,
         )
 
+    @staticmethod
+    def gone(call_id: str) -> CallSnapshot:
+        """Describe a call that the switch does not have any more.
+
+        Args:
+            call_id: Which.
+
+        Returns:
+            It, without a state.
+        """
+        unknown, nobody = CallDirection.UNKNOWN, Party()
+        return CallSnapshot(call_id=call_id, direction=unknown, state=CallState.NONE, own=nobody, other=nobody)
+
     def _time(self, microseconds: int | None) -> datetime | None:
-        return None if microseconds is None else self._context.clock.from_microseconds(microseconds)
+        return None if microseconds is None else self._clock.from_microseconds(microseconds)
+
+
+class Looks:
+    """The looks that one session takes at the switch.
+
+    Args:
+        context: The session's.
+        webitel: The engine's client.
+        translator: Learns what is found.
+        asked: The calls that are waited for: one that a look finds is told of by no frame any more.
+    """
+
+    def __init__(self, context: ProviderContext, webitel: Webitel, translator: Translator, asked: AskedCalls) -> None:
+        self._context = context
+        self._webitel = webitel
+        self._found = FoundCalls(context.clock, translator)
+        self._asked = asked
+
+    async def snapshot(self) -> Snapshot:
+        """Take the core's snapshot.
+
+        Returns:
+            The calls of the own account, and its state.
+
+        Raises:
+            CommandError: The engine did not answer, or refused.
+        """
+        seen, begun = await self._webitel.look()
+        self._agree_with(seen)
+        # A call asked for meanwhile is known by its dump now, so no frame will tell that it begins; who asked waits for that.
+        self._tell_begun([leg for leg in seen if self._asked.is_waited_for(leg.call)], begun)
+        calls = tuple(map(self._found.call, seen))
+        return Snapshot(at=self._context.clock.now(), calls=calls, agent=self._agent())
+
+    async def again(self, *, after_seconds: float | None = None) -> None:
+        """Find what the last look could not see.
+
+        A leg made just before may be in no list yet, and the engine tells nothing of it while it rings. One that is gone may have
+        ended before anybody listened.
+
+        Args:
+            after_seconds: How long to wait before it; ``None``: as long as the list of legs may lag.
+        """
+        pause_seconds = _LOOK_AGAIN_SECONDS if after_seconds is None else after_seconds
+        while True:
+            try:
+                await anyio.sleep(pause_seconds)
+                await self._look_again()
+                return
+            except CommandError as error:
+                self._context.log.warning("webitel.look_again.failed", reason=str(error))
+                if not isinstance(error, CommandUnconfirmedError):
+                    return
+            # Without it a call would be hidden for as long as it rings: an answer that is lost is asked for again.
+            pause_seconds = min(max(2 * pause_seconds, _LOOK_AGAIN_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    async def _look_again(self) -> None:
+        seen, begun = await self._webitel.look(forget_gone=False)
+        self._agree_with(seen)
+        self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
+        if self._webitel.call_ids <= {leg.call.uuid for leg in seen}:
+            return
+        # An end that is on its way is told by then.
+        await anyio.sleep(_LOOK_AGAIN_SECONDS)
+        known = self._webitel.call_ids
+        seen, begun = await self._webitel.look()
+        self._agree_with(seen)
+        self._tell_begun([leg for leg in seen if self._is_behind(leg)], begun)
+        self._tell_gone(known - self._webitel.call_ids)
+
+    def _agent(self) -> Agent | None:
+        own_user = self._webitel.own_user
+        return None if own_user is None else agent_of(own_user, in_call=bool(self._webitel.call_ids))
+
+    def _agree_with(self, seen: Iterable[SeenLeg]) -> None:
+        self._found.agree_with(seen, known=self._webitel.call_ids)
+
+    def _tell_begun(self, legs: Sequence[SeenLeg], begun: Iterable[CallCallback]) -> None:
+        """Show calls that no frame will tell of, with all that is known about them."""
+        if legs:
+            seen = tuple(map(self._found.call, legs))
+            self._context.report(Snapshot(at=self._context.clock.now(), calls=seen, agent=self._agent(), complete=False))
+        for callback in begun:
+            if isinstance(callback, OnNewCall):
+                self._asked.match(callback.call)
+
+    def _tell_gone(self, call_ids: Iterable[str]) -> None:
+        gone = tuple(FoundCalls.gone(call_id) for call_id in call_ids if self._context.call(call_id) is not None)
+        if gone:
+            self._context.report(Snapshot(at=self._context.clock.now(), calls=gone, agent=self._agent(), complete=False))
+
+    def _is_behind(self, leg: SeenLeg) -> bool:
+        """Whether the line does not know what a dump said: the frames that tell the same later are none of news any more."""
+        known = self._context.call(leg.call.uuid)
+        return (
+            known is None
+            or (known.answered_at is None and leg.call.answered_microseconds is not None)
+            or (known.connected_at is None and leg.dump.bridged)
+            or known.held_by != _holders(leg)
+        )
 
 
 def _holders(leg: SeenLeg) -> frozenset[Side]:

@@ -19,12 +19,13 @@ import anyio.lowlevel
 import orjson
 from anyio.abc import TaskGroup
 
-from cti_framework.agents import AgentFeature
-from cti_framework.calls import Call, CallFeature, Side
-from cti_framework.clock import SessionClock
+from cti_framework.calls import Call, Side
+from cti_framework.diagnosis import Checks, Endpoint
 from cti_framework.errors import (
+    AddressError,
     CommandError,
     CommandRefusedError,
+    CommandUnconfirmedError,
     ConnectionFailedError,
     InvalidArgumentError,
     NetworkError,
@@ -43,12 +44,12 @@ from cti_framework.provider import (
     Reporter,
     Simulation,
 )
-from cti_framework.reports import Allowed, Raw, Report, Snapshot, Started, Trouble
-from cti_webitel.agents import AGENT_STATES, AWAY_CAUSES, agent_of
+from cti_framework.reports import Allowed, Raw, Report, Snapshot, Trouble
+from cti_webitel.agents import AWAY_CAUSES
 from cti_webitel.asked import AskedCall, AskedCalls
+from cti_webitel.diagnosis import diagnose_engine, endpoints_of
 from cti_webitel.engine.arguments import check_account, check_destination, check_digits, check_uuid
 from cti_webitel.engine.callbacks import (
-    NO_PAYLOAD,
     Callback,
     CallCallback,
     OnAcceptCall,
@@ -60,32 +61,22 @@ from cti_webitel.engine.callbacks import (
 )
 from cti_webitel.engine.client import Webitel, WebitelTimeouts
 from cti_webitel.engine.headers import ORIGINATE_NUMBER
-from cti_webitel.engine.replay import replay_frames
 from cti_webitel.looks import LISTENING_FEATURES, Looks
 from cti_webitel.record_ids import RecordIds
+from cti_webitel.replayed import replay_session
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
 from cti_webitel.simulator import SimulatorOptions, serve_webitel
+from cti_webitel.started import AGENT_FEATURES, FEATURES, started
 from cti_webitel.transfers import Transfers
 from cti_webitel.translator import Translator
 
 __all__ = ["WebitelCtiProvider"]
 
-_FEATURES: Final = (
-    CallFeature.DIAL
-    | CallFeature.DROP
-    | CallFeature.HOLD
-    | CallFeature.UNHOLD
-    | CallFeature.DTMF
-    | CallFeature.BLIND_TRANSFER
-    | CallFeature.CONSULT
-    | CallFeature.COMPLETE_TRANSFER
-    | CallFeature.CANCEL_TRANSFER
-    | CallFeature.ALTERNATE
-    | CallFeature.MONITOR
-)
-_AGENT_FEATURES: Final = AgentFeature.SET_STATE | AgentFeature.CALL_CENTRE_MODE | AgentFeature.CALL_RECORDS
 
 _PING_REPLY_SECONDS: Final = 10.0
+_SIMULATED_PASSWORD: Final = "simulated-4100"
+_QUESTIONS: Final = frozenset({"channel_dump", "getvar", "show_channel"})
+"""Commands that change nothing: what a verb asks before it acts."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 
@@ -120,10 +111,11 @@ class WebitelCtiProvider(BaseCtiProvider):
     """
 
     provider_api = 1
-    capabilities: ClassVar[Capabilities] = Capabilities(calls=_FEATURES, agent=_AGENT_FEATURES, logged_out_state="NONREG")
+    capabilities: ClassVar[Capabilities] = Capabilities(calls=FEATURES, agent=AGENT_FEATURES, logged_out_state="NONREG")
     settings_type = WebitelSettings
     user_settings_type = WebitelUserSettings
     licences: ClassVar[tuple[str, ...]] = ("WebitelCollaboration.Use",)
+    marks_sent: ClassVar[bool] = True
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -140,7 +132,8 @@ class WebitelCtiProvider(BaseCtiProvider):
             token=user.token if user.key is not None else None,
             on_callbacks=self._on_callbacks,
             on_frame=self._on_frame if context.wants_raw or context.trace is not None else None,
-            on_command=None if context.trace is None else self._on_command,
+            on_command=self._on_command,
+            on_traffic=context.frames,
             auto_answer_param=settings.auto_answer_param,
             timeouts=WebitelTimeouts(
                 command_seconds=settings.command_timeout_seconds,
@@ -150,6 +143,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             ),
             hold_grace_seconds=settings.hold_grace_seconds,
             log=context.log,
+            open_socket=context.open_websocket,
         )
         self._tasks: TaskGroup | None = None
         self._logged_in = anyio.Event()
@@ -280,17 +274,8 @@ class WebitelCtiProvider(BaseCtiProvider):
         self._early += reports
 
     def _started(self) -> None:
-        own = self._webitel.own_user
-        self.context.report(
-            Started(
-                at=self.context.clock.now(),
-                features=_FEATURES,
-                agent_features=_AGENT_FEATURES if own is None or own.agent else _AGENT_FEATURES & ~AgentFeature.CALL_CENTRE_MODE,
-                agent_states=AGENT_STATES,
-                own_numbers=(self._account.partition("@")[0],),
-                agent=None if own is None else agent_of(own, in_call=bool(self._webitel.call_ids)),
-            )
-        )
+        in_call = bool(self._webitel.call_ids)
+        self.context.report(started(self.context.clock, self._account, self._webitel.own_user, in_call=in_call))
         self._report = self.context.report
         self.context.report(*self._early)
         self._early.clear()
@@ -307,6 +292,8 @@ class WebitelCtiProvider(BaseCtiProvider):
             self.context.trace("from_pbx", *_in_words(told, self._webitel.func_of(told.get("exec-uuid"))))
 
     def _on_command(self, func: str, args: Mapping[str, Any]) -> None:
+        if func not in _QUESTIONS:
+            self.context.command_sent()
         if self.context.trace is not None:
             self.context.trace("to_pbx", func, ", ".join(str(value) for value in args.values()))
 
@@ -325,6 +312,42 @@ class WebitelCtiProvider(BaseCtiProvider):
         snapshot = await self._looks.snapshot()
         self._has_looked = True
         return snapshot
+
+    async def probe(self) -> None:
+        """Ask the engine whether it is still there.
+
+        Raises:
+            CommandError: It did not answer.
+        """
+        await self._webitel.ping()
+
+    def unacknowledged_bytes(self) -> int | None:
+        """Tell how much of what was sent the engine's computer has not acknowledged.
+
+        Returns:
+            Bytes; ``None``: not known.
+        """
+        return self._webitel.unacknowledged_bytes
+
+    @classmethod
+    def endpoints(cls, settings: WebitelSettings) -> tuple[Endpoint, ...]:
+        """Tell what it connects to.
+
+        Args:
+            settings: The system's.
+
+        Returns:
+            The engine, and the web phone's signalling where it is set.
+        """
+        return endpoints_of(settings)
+
+    async def diagnose(self, checks: Checks) -> None:
+        """Look whether call events come, whether a phone is registered, and whether the engine looks recordings up.
+
+        Args:
+            checks: Takes the steps.
+        """
+        await diagnose_engine(checks, self._webitel)
 
     async def _look_again(self) -> None:
         await self._logged_in.wait()
@@ -401,7 +424,8 @@ class WebitelCtiProvider(BaseCtiProvider):
     async def make_consult_call(self, call: Call, destination: str) -> Call:
         """Hold the call, and ring the operator's own phone and the destination on its behalf.
 
-        Where the engine refuses the enquiry, a call that was held for it is taken back.
+        Where nothing comes of the enquiry, a call that was held for it is taken back: the engine refused it, or it was not even
+        sent. An enquiry that was sent and not answered may still ring; then the call stays held.
 
         Args:
             call: The first call.
@@ -416,17 +440,35 @@ class WebitelCtiProvider(BaseCtiProvider):
         """
         number = check_destination(destination)
         self._connected("make_consult_call")
-        held_now = await self._transfers.hold_for("make_consult_call", call)
-        # It may have got another identifier meanwhile.
-        first = self.context.call(call.id) or call
-        leg = self._legs("make_consult_call", first)[0]
+        held_now = await self._hold_for_enquiry(call)
+        asked: AskedCall | None = None
+        try:
+            # It may have got another identifier meanwhile.
+            first = self.context.call(call.id) or call
+            leg = self._legs("make_consult_call", first)[0]
 
-        async def give_back() -> None:
-            if held_now:
-                await self._transfers.take_back(first.id)
+            async def give_back() -> None:
+                if held_now:
+                    await self._transfers.take_back(first.id)
 
-        asked = AskedCall(number, first.id, "make_consult_call", undo=give_back)
-        return await self._ask(asked, lambda: self._webitel.consult(number, parent_call_id=first.id, leg=leg))
+            tasks = self._connected("make_consult_call")
+            # From here on it is sent: what becomes of the hold is up to the enquiry.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            asked = AskedCall(number, first.id, "make_consult_call", undo=give_back)
+            return await self._asked.ask(tasks, asked, lambda: self._webitel.consult(number, parent_call_id=first.id, leg=leg))
+        finally:
+            if asked is None and held_now:
+                self._start(self._transfers.take_back, call.id)
+
+    async def _hold_for_enquiry(self, call: Call) -> bool:
+        try:
+            return await self._transfers.hold_for("make_consult_call", call)
+        except (CommandRefusedError, NotAllowedNowError, NotConnectedError):
+            # It was not held.
+            raise
+        except BaseException:
+            self._start(self._transfers.give_back, call.id)
+            raise
 
     async def complete_transfer(self, call: Call, consult_call: Call) -> None:
         """Join the two far ends and leave; both calls end as transferred.
@@ -546,9 +588,17 @@ class WebitelCtiProvider(BaseCtiProvider):
             RecordingError: It cannot be fetched, or not be saved.
         """
         # The HTTP library is loaded by whoever needs it.
-        from cti_webitel.recordings import download_recording
+        from cti_webitel.recordings import RecordingInsecureError, address_of, download_recording
 
-        saved = await download_recording(link, directory, progress=progress, log=self.context.log)
+        insecure: RecordingInsecureError | None = None
+        try:
+            context = await self.context.tls_for(address_of(link))
+        except (AddressError, SettingsError) as error:
+            insecure = RecordingInsecureError.of(error)
+        if insecure is not None:
+            raise insecure
+        self.context.command_sent()
+        saved = await download_recording(link, directory, progress=progress, ssl_context=context, log=self.context.log)
         return saved.path
 
     async def monitor(self, call_id: str, mode: str) -> Call:
@@ -618,16 +668,25 @@ class WebitelCtiProvider(BaseCtiProvider):
         legs = list(self._webitel.legs.get(call_id, ()))
         refusals: list[CommandRefusedError] = []
         # Of several phones that ring, one may be told of only while another one is hung up.
-        for leg in legs:
+        for place, leg in enumerate(legs):
             try:
                 await self._webitel.hangup(leg, cause)
             except CommandRefusedError as error:
                 refusals.append(error)
+            except NotConnectedError as error:
+                if len(refusals) == place:
+                    raise
+                raise CommandUnconfirmedError(
+                    f"The connection broke when {place} of {len(legs)} phones were hung up.",
+                    command="drop_call",
+                    remedy="The end of one leg can end the others: look at the calls before trying again.",
+                ) from error
             legs.extend(late for late in self._webitel.legs.get(call_id, ()) if late not in legs)
         return len(legs), refusals
 
     def _start(self, act: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> None:
-        if self._tasks is not None:
+        # A connection that broke takes its tasks along, and takes no more.
+        if self._tasks is not None and self._webitel.connected:
             self._tasks.start_soon(act, *arguments)
 
     # ------------------------------------------------------------------ what verbs need
@@ -674,10 +733,14 @@ class WebitelCtiProvider(BaseCtiProvider):
         """
         options = SimulatorOptions(far_answer_seconds=0.16, proxy_hold=True)
         async with serve_webitel(control_port=None, options=options) as served:
+            # One that can be told from everything else: whoever looks for it where it may not be finds it.
+            served.switchboard.set_account(served.presence, password=_SIMULATED_PASSWORD)
             yield Simulation(
                 settings={"webitel.connection_string": served.url, "webitel.hold_grace_seconds": 0.3},
                 user=CtiUser(
-                    id="100", name="User 100", parameters={"webitel.login": "100@demo.local", "webitel.password": "100"}
+                    id="100",
+                    name="User 100",
+                    parameters={"webitel.login": "100@demo.local", "webitel.password": _SIMULATED_PASSWORD},
                 ),
                 far_side=served,
                 subscriber="0501234567",
@@ -685,6 +748,7 @@ class WebitelCtiProvider(BaseCtiProvider):
                     "proxy-hold is switched on: a SIP profile without it, as known sites have, hides the far end's hold.",
                     "The far end's hold is certain when no HOLD of ours came within 0.3 s (webitel.hold_grace_seconds).",
                 ),
+                hides={"tones": "the engine tells the tones that the own leg hears, which are the operator's"},
             )
 
     @classmethod
@@ -720,20 +784,7 @@ class WebitelCtiProvider(BaseCtiProvider):
         Raises:
             ProtocolError: A line is none of a capture.
         """
-        now = 0.0
-        clock = SessionClock(monotonic=lambda: now)
-        translator = Translator("", clock)
-        for now, output in replay_frames(lines):
-            if isinstance(output, Callback):
-                payload = output.payload()
-                yield ReplayLine(
-                    at_seconds=now,
-                    callback=None if output.ours else output.name,
-                    payload=None if payload is NO_PAYLOAD else payload,
-                    has_payload=payload is not NO_PAYLOAD,
-                    reports=translator.translate(output),
-                    text=output.name,
-                )
+        yield from replay_session(lines)
 
 
 _FOLLOW_UPS: Final[Mapping[type[Callback], Callable[[WebitelCtiProvider, Any, Call | None], None]]] = MappingProxyType(

@@ -249,7 +249,7 @@ class Download:
                     return RecordingUnavailableError(
                         f"The TLS certificate of {where} is not trusted: {cause.verify_message}.",
                         retryable=False,
-                        remedy="Install the authority that signed it, or pass an ssl_context that trusts it.",
+                        remedy="Install the authority that signed it, or name its file: cti.tls_ca_file.",
                     )
                 case ssl.SSLError():
                     return RecordingUnavailableError(

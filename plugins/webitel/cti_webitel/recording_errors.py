@@ -8,6 +8,7 @@
     ├── RecordingUnavailableError   nobody answers there, or the server is down
     ├── RecordingInterruptedError   it broke off, and again each time it was continued
     ├── RecordingAnswerError        what answers is no recording: a web page, a redirect
+    ├── RecordingInsecureError      it may not be fetched as the link says: in plain text over a network
     └── RecordingFileError          it cannot be saved where it is to go, or is there already
 
 None of them holds the key or the token, in no attribute and in no cause.
@@ -15,13 +16,14 @@ None of them holds the key or the token, in no attribute and in no cause.
 
 from __future__ import annotations
 
-from cti_framework.errors import CommandError, CommandStage, ErrorType
+from cti_framework.errors import CommandError, CommandStage, CtiError, ErrorType, SettingsError
 
 __all__ = [
     "RecordingAnswerError",
     "RecordingError",
     "RecordingExpiredError",
     "RecordingFileError",
+    "RecordingInsecureError",
     "RecordingInterruptedError",
     "RecordingNotFoundError",
     "RecordingUnavailableError",
@@ -70,6 +72,25 @@ class RecordingAnswerError(RecordingError):
 
     stage = CommandStage.REJECTED
     remedy = "Check the address of the recordings in the PBX's settings: the link comes from there."
+
+
+class RecordingInsecureError(RecordingError):
+    """The link leads over a network in plain text, which the settings do not allow, or the files for TLS cannot be used."""
+
+    error_type = ErrorType.CONNECTION_CONFIG
+
+    @classmethod
+    def of(cls, error: CtiError) -> RecordingInsecureError:
+        """Say of a recording what was said of an address.
+
+        Args:
+            error: Why the address may not be connected to.
+
+        Returns:
+            The error to raise.
+        """
+        problems = "; ".join(error.problems) if isinstance(error, SettingsError) else ""
+        return cls(problems or error.message, remedy=error.remedy)
 
 
 class RecordingFileError(RecordingError):

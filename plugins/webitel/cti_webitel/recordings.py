@@ -34,6 +34,7 @@ from cti_webitel.recording_errors import (
     RecordingError,
     RecordingExpiredError,
     RecordingFileError,
+    RecordingInsecureError,
     RecordingInterruptedError,
     RecordingNotFoundError,
     RecordingUnavailableError,
@@ -47,9 +48,11 @@ __all__ = [
     "RecordingExpiredError",
     "RecordingFile",
     "RecordingFileError",
+    "RecordingInsecureError",
     "RecordingInterruptedError",
     "RecordingNotFoundError",
     "RecordingUnavailableError",
+    "address_of",
     "download_recording",
 ]
 
@@ -73,6 +76,21 @@ class RecordingFile:
     path: Path
     size_bytes: int
     content_type: str
+
+
+def address_of(link: Secret[str] | str) -> str:
+    """Tell where a link leads, without its key and token.
+
+    Args:
+        link: As ``Webitel.recording_link`` gave it.
+
+    Returns:
+        Scheme, host, port and path.
+
+    Raises:
+        InvalidArgumentError: The link is none.
+    """
+    return read_link(link if isinstance(link, str) else link.get_secret_value()).address
 
 
 async def download_recording(

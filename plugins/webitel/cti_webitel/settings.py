@@ -71,7 +71,7 @@ class WebitelUserSettings:
 
     login: str = setting(help="The account, number@domain.")
     password: Secret[str] | None = setting(default=None, help="The account's password.")
-    key: str | None = setting(default=None, help="The key of a token.")
+    key: str | None = setting(default=None, secret=True, help="The key of a token.")
     token: Secret[str] | None = setting(default=None, help="The token that belongs to the key.")
 
     def __attrs_post_init__(self) -> None:

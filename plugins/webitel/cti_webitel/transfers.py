@@ -30,6 +30,8 @@ __all__ = ["Transfers"]
 _LOOK_AT_THE_CALLS: Final = "Look at the calls before trying again."
 # Events and answers come by two ways: how much later the one may be than the other.
 _ON_THE_WAY_SECONDS: Final = 0.3
+# How much later the hold of who was given up may be shown. One that is later still may be the operator's own.
+_HOLD_ON_THE_WAY_SECONDS: Final = 2.0
 
 
 class Transfers:
@@ -203,8 +205,17 @@ class Transfers:
         await self.hold_for("alternate", talked_to)
         if not self._is_up(other.id):
             await self._second_step("alternate", "The other call is over, and this one is on hold.", self.unhold_for, talked_to)
-            raise NotAllowedNowError("alternate", reason="the other call is over", command="alternate")
+            raise CommandRefusedError("alternate: the other call is over; this one was taken back.", command="alternate")
         await self._second_step("alternate", "Both calls are on hold.", self.unhold_for, other)
+
+    async def give_back(self, call_id: str) -> None:
+        """Take a call back whose hold was sent and not waited for to the end: it may still be on its way.
+
+        Args:
+            call_id: The call.
+        """
+        if await self._until(lambda: self._is_held(call_id) or not self._is_up(call_id), _HOLD_ON_THE_WAY_SECONDS):
+            await self.take_back(call_id)
 
     async def take_back(self, parent_id: str) -> None:
         """Take the first call back by itself, because its enquiry is over. What fails is told as trouble.
@@ -256,7 +267,7 @@ class Transfers:
 
     def _must_be_up(self, verb: str, call_id: str) -> None:
         if not self._is_up(call_id):
-            raise NotAllowedNowError(f"{verb} for call {call_id!r}", reason="the call is over", command=verb)
+            raise CommandRefusedError(f"{verb} for call {call_id!r}: the call is over.", command=verb)
 
     def _may_be_taken_back(self, call_id: str) -> bool:
         call = self._context.call(call_id)

@@ -219,6 +219,18 @@ class Translator:
         shown = self._shown.get(call_id)
         return shown is not None and shown.listening
 
+    def number_of(self, call_id: str) -> str:
+        """Tell whom a call is with.
+
+        Args:
+            call_id: Which.
+
+        Returns:
+            The other party's number; empty where it is not known.
+        """
+        shown = self._shown.get(call_id)
+        return "" if shown is None else shown.other.number
+
     @property
     def open_calls(self) -> int:
         """How many calls began and did not end, as far as callbacks have been translated."""

@@ -7,7 +7,6 @@ one room of the engine's commands. Here is what needs both the commands and what
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from cti_framework.errors import CommandError, CommandRefusedError, InvalidArgumentError
 from cti_webitel.engine.callbacks import CallCallback, OnSubscriptionLost, WebitelUser
@@ -27,7 +26,7 @@ from cti_webitel.engine.commands import (
 )
 from cti_webitel.engine.connection import EngineConnection, OpenWebSocket
 from cti_webitel.engine.headers import PRESENCE
-from cti_webitel.engine.snapshot import LegDump, SeenLeg, read_dump
+from cti_webitel.engine.snapshot import LegDump, SeenLeg, is_leg_of, read_dump
 from cti_webitel.engine.timeouts import WebitelTimeouts
 
 __all__ = ["OnlineAccount", "OpenWebSocket", "Tier", "Token", "Webitel", "WebitelTimeouts"]
@@ -63,6 +62,8 @@ class Webitel(
         on_callbacks: Called with the callbacks that came together, in order. It must be quick and must not raise.
         on_frame: Called with each received frame before it is understood, for captures.
         on_command: Called with each command's name and arguments before it is sent; secrets are left out.
+        on_traffic: Called with all that goes over the wire, for captures: which way, and the frames that went together. A log in
+            is among them, with its secret: hand it to `FlightRecorder.record_many`, which takes that out.
         auto_answer_param: What makes the operator's own device answer by itself, ``name=value`` (facts: webitel-protocol 3.2).
         timeouts: How long to wait for what.
         ssl_context: For ``wss://``; by default the certificate is checked against the system's authorities.
@@ -115,7 +116,7 @@ class Webitel(
         """
         sighting = self._protocol.sight()
         rows = await self.show_channels()
-        uuids = dict.fromkeys(row["uuid"] for row in rows if _is_leg_of(row, self.own_account))
+        uuids = dict.fromkeys(row["uuid"] for row in rows if is_leg_of(row, self.own_account))
         uuids.update(dict.fromkeys(self._protocol.leg_uuids))
         dumps: list[LegDump] = []
         gone: list[str] = []
@@ -143,11 +144,3 @@ class Webitel(
                     return
                 self._log.warning("engine.subscription_lost", account=self.own_account, event_name=event, reason=str(error))
                 self._on_callbacks([OnSubscriptionLost(event, error.pbx_text or error.message)])
-
-
-def _is_leg_of(row: Mapping[str, Any], account: str) -> bool:
-    # presence_id says whose leg it is; where the switch leaves it empty, the channel's name does (facts: esl-control).
-    uuid, presence, name = row.get("uuid"), row.get("presence_id"), row.get("name")
-    if not isinstance(uuid, str):
-        return False
-    return presence == account or (not presence and isinstance(name, str) and name.endswith(f"/{account}"))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 import structlog
@@ -24,6 +24,7 @@ from cti_framework.errors import (
     NetworkError,
     NotConnectedError,
 )
+from cti_framework.recorder import FrameData, FrameDirection
 from cti_framework.transport import WebSocket, open_websocket, safe_url
 from cti_webitel.engine.answers import read_refusal
 from cti_webitel.engine.arguments import check_account, check_parameter
@@ -34,8 +35,12 @@ from cti_webitel.engine.timeouts import WebitelTimeouts
 from cti_webitel.engine.vigil import Vigil
 from cti_webitel.engine.waiting import Waiter
 
-__all__ = ["EngineConnection", "OpenWebSocket"]
+__all__ = ["EngineConnection", "OnTraffic", "OpenWebSocket"]
 
+OnTraffic: TypeAlias = Callable[[FrameDirection, Sequence[FrameData]], object]
+"""Told what goes over the wire: which way, and the frames that went together."""
+
+_FROM_PBX: Final = FrameDirection.FROM_PBX
 _SECRET_ARGUMENTS: Final = frozenset({"secret", "token"})
 
 
@@ -68,6 +73,7 @@ class EngineConnection(Commands):
         token: Secret[str] | None = None,
         on_frame: Callable[[bytes], object] | None = None,
         on_command: Callable[[str, Mapping[str, Any]], object] | None = None,
+        on_traffic: OnTraffic | None = None,
         auto_answer_param: str | None = None,
         timeouts: WebitelTimeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -84,6 +90,7 @@ class EngineConnection(Commands):
         self._on_callbacks = on_callbacks
         self._on_frame = on_frame
         self._on_command = on_command
+        self._on_traffic = on_traffic
         self._auto_answer_param = None if auto_answer_param is None else check_parameter(auto_answer_param)
         self._timeouts = timeouts or WebitelTimeouts()
         self._ssl_context = ssl_context
@@ -128,6 +135,11 @@ class EngineConnection(Commands):
     def connected(self) -> bool:
         """Whether commands can be sent: logged in, and the connection is not known to be broken."""
         return self._connected
+
+    @property
+    def unacknowledged_bytes(self) -> int | None:
+        """How much of what was sent the engine's computer has not acknowledged; ``None`` where that cannot be told."""
+        return None if self._socket is None else self._socket.unacknowledged_bytes
 
     @property
     def counts(self) -> Counts:
@@ -218,6 +230,7 @@ class EngineConnection(Commands):
     async def _live(self, socket: WebSocket, task_status: TaskStatus[None]) -> ConnectionFailedError:
         self._socket = socket
         failure: ConnectionFailedError | None = None
+        self._tell_traffic(FrameDirection.OPEN, safe_url(self._url))
         try:
             self._protocol.opened()
             async with anyio.create_task_group() as group:
@@ -236,18 +249,21 @@ class EngineConnection(Commands):
             self._socket = None
             self._vigil = None
             self._break(failure or NetworkError("The session was closed."))
-            code = socket.close_code
-            self._deliver(self._protocol.closed(1006 if code is None else code, socket.close_reason or ""))
+            code, reason = 1006 if socket.close_code is None else socket.close_code, socket.close_reason or ""
+            self._tell_traffic(FrameDirection.CLOSE, {"code": code, "reason": reason})
+            self._deliver(self._protocol.closed(code, reason))
             self._log.debug("engine.closed", account=self._account, reason=str(self._failure))
         assert failure is not None
         return failure
 
     async def _read(self, socket: WebSocket) -> None:
-        protocol, clock, on_frame = self._protocol, self._clock, self._on_frame
+        protocol, clock, on_frame, on_traffic = self._protocol, self._clock, self._on_frame, self._on_traffic
         own_statuses = protocol.own_statuses
         try:
             while True:
                 batch = await socket.receive_many()
+                if on_traffic is not None:
+                    on_traffic(_FROM_PBX, batch)
                 now = clock()
                 if on_frame is None:
                     self._deliver(protocol.receive_many(batch, now))
@@ -344,10 +360,16 @@ class EngineConnection(Commands):
 
     def _prepared(self, func: str, args: Mapping[str, Any] | None, *, watched: bool = False) -> tuple[Waiter, str]:
         if self._on_command is not None:
-            self._on_command(func, {name: value for name, value in (args or {}).items() if not _is_secret(name, value)})
+            given = args or {}
+            self._on_command(func, {name: value for name, value in given.items() if not _is_secret(name, value, given)})
         exec_uuid, text = self._protocol.request(func, args)
+        self._tell_traffic(FrameDirection.TO_PBX, text)
         waiter = self._waiting[exec_uuid] = Waiter(exec_uuid, watched=watched)
         return waiter, text
+
+    def _tell_traffic(self, direction: FrameDirection, data: FrameData) -> None:
+        if self._on_traffic is not None:
+            self._on_traffic(direction, (data,))
 
     def _forget(self, waiter: Waiter) -> None:
         """Wait no longer for the answer to a command."""
@@ -381,5 +403,6 @@ class EngineConnection(Commands):
         )
 
 
-def _is_secret(name: str, value: object) -> bool:
-    return name in _SECRET_ARGUMENTS or isinstance(value, Secret)
+def _is_secret(name: str, value: object, beside: Container[str]) -> bool:
+    # The key of a token is half of what logs in.
+    return name in _SECRET_ARGUMENTS or isinstance(value, Secret) or (name == "key" and "token" in beside)

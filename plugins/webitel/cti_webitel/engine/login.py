@@ -14,6 +14,7 @@ from cti_framework.errors import (
     ConnectionFailedError,
     CredentialsRefusedError,
     NetworkError,
+    OutageKind,
     ProtocolError,
 )
 from cti_webitel.engine.answers import read_account_rows, read_refusal
@@ -86,7 +87,9 @@ class LogIn:
         said = read_refusal(reply)
         for text, remedy in _BUSY_REFUSALS:
             if text in said:
-                raise NetworkError(f"The engine does not let {self._account} in now: {said}.", step="auth", remedy=remedy)
+                raise NetworkError(
+                    f"The engine does not let {self._account} in now: {said}.", step="auth", kind=OutageKind.BUSY, remedy=remedy
+                )
         raise CredentialsRefusedError(
             f"The engine refuses {self._account}: {said or 'no reason given'}.", step="auth", remedy=_CREDENTIALS_REMEDY
         )
@@ -112,5 +115,6 @@ class LogIn:
             raise NetworkError(
                 f"The engine at {self._peer} did not answer {func} within {seconds:g} s.",
                 step=func,
+                kind=OutageKind.NO_ANSWER,
                 remedy="Check that this is the engine's port, and that the engine is well.",
             ) from None

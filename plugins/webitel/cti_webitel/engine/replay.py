@@ -9,22 +9,94 @@ A capture is a file of lines, one frame a line::
 
 ``t`` is milliseconds since the capture began. The client's frames are the record of what was asked; calls outlive a socket. Where
 a capture holds several clients, ``conn`` names whose frame it is: each has a protocol of its own.
+
+`replay_frames` tells what the protocol makes of it. `replay_steps` tells the rest, too: connections that begin and end, what was
+asked, and what a look at the switch found (`Webitel.look`), so that a whole session can be gone through again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
+import attrs
 import orjson
 
-from cti_framework.errors import ProtocolError
-from cti_webitel.engine.protocol import EngineProtocol, Output
+from cti_framework.errors import CommandError, InvalidArgumentError, ProtocolError
+from cti_webitel.engine.answers import read_object, read_rows
+from cti_webitel.engine.arguments import check_uuid
+from cti_webitel.engine.callbacks import CallCallback
+from cti_webitel.engine.headers import OTHER_LEG, PRESENCE
+from cti_webitel.engine.protocol import EngineProtocol, Output, Reply
+from cti_webitel.engine.reconcile import Sighting
+from cti_webitel.engine.snapshot import LegDump, SeenLeg, is_leg_of, read_dump
 
-__all__ = ["replay_frames"]
+__all__ = ["Asked", "Began", "Ended", "Looked", "LooksNow", "Step", "replay_frames", "replay_steps"]
 
 _REMEDY: Final = "Give a capture: one JSON object a line, with t, dir (open, c2s, s2c or close) and frame."
 _NO_STATUS: Final = 1005
+
+
+@attrs.frozen
+class Began:
+    """A connection began."""
+
+
+@attrs.frozen
+class Ended:
+    """A connection ended."""
+
+
+@attrs.frozen
+class Asked:
+    """The client sent a command.
+
+    Attributes:
+        exec_uuid: Its identifier.
+        func: The command.
+        args: Its arguments.
+        call_id: The call that it is about, where it names one of the own legs.
+        far_of: The call whose far end it is about, where it names that.
+        consult_id: The other call, where it joins two.
+    """
+
+    exec_uuid: str
+    func: str
+    args: Mapping[str, Any]
+    call_id: str | None = None
+    far_of: str | None = None
+    consult_id: str | None = None
+
+
+@attrs.frozen
+class LooksNow:
+    """The client begins a look: what it finds was so at this time.
+
+    Attributes:
+        first: It is the first since the connection began.
+    """
+
+    first: bool
+
+
+@attrs.frozen
+class Looked:
+    """A look is over, and the protocol agrees with it.
+
+    Attributes:
+        seen: One leg for each call that there is.
+        begun: What the beginning of those not known would have raised.
+        gone: The calls that were known and that the switch does not have any more.
+        first: It was the first since the connection began.
+    """
+
+    seen: tuple[SeenLeg, ...]
+    begun: tuple[CallCallback, ...]
+    gone: frozenset[str]
+    first: bool
+
+
+Step: TypeAlias = Output | Began | Ended | Asked | LooksNow | Looked
 
 
 def replay_frames(lines: Iterable[str]) -> Iterator[tuple[float, Output]]:
@@ -39,31 +111,186 @@ def replay_frames(lines: Iterable[str]) -> Iterator[tuple[float, Output]]:
     Raises:
         ProtocolError: A line is none of a capture; the message names it.
     """
-    protocols: dict[str | int | None, EngineProtocol] = {}
+    for now, _, step in replay_steps(lines):
+        if not isinstance(step, Began | Ended | Asked | LooksNow | Looked):
+            yield now, step
+
+
+def replay_steps(lines: Iterable[str]) -> Iterator[tuple[float, EngineProtocol, Step]]:
+    """Go through a capture as the client went through it.
+
+    Args:
+        lines: As for `replay_frames`.
+
+    Yields:
+        Seconds since the capture began, the protocol of whose connection it is, and what happened.
+
+    Raises:
+        ProtocolError: As `replay_frames`.
+    """
+    clients: dict[str | int | None, _Client] = {}
     now = 0.0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        milliseconds, client, direction, frame = _read(line, number)
+        milliseconds, name, direction, frame = _read(line, number)
         then = max(now, milliseconds / 1000)
-        yield from _let_pass(protocols.values(), then)
+        yield from _let_pass(clients.values(), then)
         now = then
-        protocol = protocols.get(client)
-        if protocol is None:
-            protocol = protocols[client] = EngineProtocol()
-        yield from ((now, output) for output in _feed(protocol, direction, frame, now, number))
+        client = clients.get(name)
+        if client is None:
+            client = clients[name] = _Client()
+        for step in client.feed(direction, frame, now, number):
+            yield now, client.protocol, step
 
 
-def _let_pass(protocols: Collection[EngineProtocol], then: float) -> Iterator[tuple[float, Output]]:
+def _let_pass(clients: Collection[_Client], then: float) -> Iterator[tuple[float, EngineProtocol, Step]]:
     """Tell what the passing of time makes certain, in the order in which it does."""
-    while due := [protocol for protocol in protocols if protocol.next_deadline is not None and protocol.next_deadline <= then]:
+    while due := [client.protocol for client in clients if _deadline_of(client.protocol) <= then]:
         protocol = min(due, key=_deadline_of)
         deadline = _deadline_of(protocol)
-        yield from ((deadline, output) for output in protocol.tick(deadline))
+        for output in protocol.tick(deadline):
+            yield deadline, protocol, output
 
 
 def _deadline_of(protocol: EngineProtocol) -> float:
     return float("inf") if protocol.next_deadline is None else protocol.next_deadline
+
+
+class _Client:
+    """One client of a capture."""
+
+    def __init__(self) -> None:
+        self.protocol = EngineProtocol()
+        self._look: _Look | None = None
+        self._looks = 0
+        self._sees_all = True
+        self._dumps: dict[str, str] = {}
+        self._own_of: dict[str, str] = {}
+
+    def feed(self, direction: str, frame: Any, now: float, number: int) -> Iterator[Step]:
+        if direction == "open" and isinstance(frame, str):
+            self._look, self._looks, self._sees_all = None, 0, True
+            self._dumps.clear()
+            yield Began()
+        elif direction == "close":
+            yield Ended()
+        asked = direction == "c2s" and isinstance(frame, dict)
+        if asked:
+            yield from self._asked(frame)
+        for output in _feed(self.protocol, direction, frame, now, number):
+            yield output
+            if isinstance(output, Reply):
+                yield from self._answered(output)
+
+    def _asked(self, frame: Mapping[str, Any]) -> Iterator[Step]:
+        exec_uuid, func, args = frame.get("exec-uuid"), frame.get("exec-func"), frame.get("exec-args")
+        if not isinstance(exec_uuid, str) or not isinstance(func, str):
+            return
+        args = args if isinstance(args, dict) else {}
+        if func == "show_channel":
+            first = self._looks == 0
+            # As the provider does it: what the second look in a row misses it waits for, and what the third does is gone.
+            self._look = _Look(exec_uuid, self.protocol, forget_gone=first or not self._sees_all, first=first)
+            yield LooksNow(first)
+        elif func == "channel_dump" and isinstance(args.get("uuid"), str):
+            self._dumps[exec_uuid] = args["uuid"]
+        own = args.get("channel-uuid-leg-a", args.get("channel-uuid"))
+        far_own = self._own_of.get(str(args.get("channel-uuid")))
+        consult = args.get("channel-uuid-leg-d", args.get("channel-uuid-leg-c"))
+        yield Asked(
+            exec_uuid,
+            func,
+            args,
+            call_id=self._call_of(own),
+            far_of=self._call_of(far_own),
+            consult_id=self._call_of(consult),
+        )
+
+    def _answered(self, reply: Reply) -> Iterator[Step]:
+        leg = self._dumps.pop(reply.exec_uuid, None)
+        dump = None if leg is None else _dump_of(reply)
+        if leg is not None and dump is not None:
+            far = dump.headers.get("variable_signal_bond") or dump.headers.get(OTHER_LEG)
+            if far:
+                self._own_of[far] = leg
+        look = self._look
+        if look is not None and look.answered(reply, leg, dump):
+            self._look = None
+            self._looks += 1
+            looked = look.over()
+            if looked is not None:
+                self._sees_all = self.protocol.call_ids <= {leg.call.uuid for leg in looked.seen}
+                yield looked
+
+    def _call_of(self, leg: object) -> str | None:
+        return next((call_id for call_id, legs in self.protocol.sight().calls.items() if leg in legs), None)
+
+
+class _Look:
+    """A look at the switch, as `Webitel.look` takes it: the list of legs, then the dump of each."""
+
+    def __init__(self, exec_uuid: str, protocol: EngineProtocol, *, forget_gone: bool, first: bool) -> None:
+        self._exec_uuid = exec_uuid
+        self._protocol = protocol
+        self._sighting: Sighting = protocol.sight()
+        self._known = protocol.call_ids
+        self._forgets_gone = forget_gone
+        self._first = first
+        self._waits_for: set[str] | None = None
+        self._dumps: list[LegDump] = []
+        self._gone: list[str] = []
+        self._failed = False
+
+    def answered(self, reply: Reply, leg: str | None, dump: LegDump | None) -> bool:
+        """Take an answer; tell whether it was the last."""
+        if self._waits_for is None:
+            if reply.exec_uuid != self._exec_uuid:
+                return False
+            self._waits_for = set()
+            try:
+                rows = read_rows("show_channel", read_object("show_channel", reply.response).get("rows", []))
+            except CommandError:
+                self._failed = True
+                return True
+            own = [row["uuid"] for row in rows if is_leg_of(row, self._protocol.account)]
+            for uuid in (*own, *self._protocol.leg_uuids):
+                if _is_uuid(uuid):
+                    self._waits_for.add(uuid)
+                else:
+                    self._gone.append(uuid)
+        elif leg in self._waits_for:
+            self._waits_for.discard(leg)
+            if dump is None:
+                self._gone.append(leg)
+            elif dump.headers.get(PRESENCE) == self._protocol.account:
+                self._dumps.append(dump)
+        return not self._waits_for
+
+    def over(self) -> Looked | None:
+        """Agree with what was found; nothing if the list could not be read."""
+        if self._failed:
+            return None
+        gone = self._gone if self._forgets_gone else ()
+        seen, begun = self._protocol.reconcile(self._sighting, self._dumps, gone)
+        return Looked(seen, begun, self._known - self._protocol.call_ids, self._first)
+
+
+def _dump_of(reply: Reply) -> LegDump | None:
+    if not reply.ok:
+        return None
+    try:
+        return read_dump(read_object("channel_dump", reply.response))
+    except CommandError:
+        return None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        check_uuid(text)
+    except InvalidArgumentError:
+        return False
+    return True
 
 
 def _feed(protocol: EngineProtocol, direction: str, frame: Any, now: float, number: int) -> Sequence[Output]:

@@ -21,7 +21,7 @@ from cti_webitel.engine.headers import (
     WEBITEL_CALL,
 )
 
-__all__ = ["LegDump", "SeenLeg", "read_dump"]
+__all__ = ["LegDump", "SeenLeg", "is_leg_of", "read_dump"]
 
 # Call frames carry these under another name, or from a second source where the first is missing.
 _SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -76,6 +76,24 @@ class SeenLeg:
     dump: LegDump
     held_by_own: bool
     held_by_other: bool
+
+
+def is_leg_of(row: Mapping[str, Any], account: str) -> bool:
+    """Tell whether a row of ``show_channel`` is a leg of an account.
+
+    ``presence_id`` says whose leg it is; where the switch leaves it empty, the channel's name does (facts: esl-control).
+
+    Args:
+        row: The row.
+        account: ``number@domain``.
+
+    Returns:
+        Whether it is one that can be asked for.
+    """
+    uuid, presence, name = row.get("uuid"), row.get("presence_id"), row.get("name")
+    if not isinstance(uuid, str):
+        return False
+    return presence == account or (not presence and isinstance(name, str) and name.endswith(f"/{account}"))
 
 
 def read_dump(dump: Mapping[str, Any]) -> LegDump:

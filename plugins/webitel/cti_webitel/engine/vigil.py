@@ -30,7 +30,7 @@ from typing import Any, Final, Protocol
 import orjson
 import structlog
 
-from cti_framework.errors import NetworkError
+from cti_framework.errors import NetworkError, OutageKind
 from cti_webitel.engine.callbacks import Callback, OnSilenced, SilencedBy, WebitelUser
 from cti_webitel.engine.protocol import Reply
 from cti_webitel.engine.timeouts import WebitelTimeouts
@@ -43,6 +43,9 @@ _NEVER: Final = float("inf")
 
 class _Line(Protocol):
     """What a vigil is kept over."""
+
+    @property
+    def unacknowledged_bytes(self) -> int | None: ...
 
     def _send(self, func: str, args: Mapping[str, Any] | None = None) -> Awaitable[Waiter]: ...
 
@@ -170,7 +173,9 @@ class Vigil:
         elif now >= self._ping_due:
             if self._ping is not None:
                 raise NetworkError(
-                    f"The engine at {self._peer} did not answer ping within {timeouts.ping_reply_seconds:g} s.", step="ping"
+                    f"The engine at {self._peer} did not answer ping within {timeouts.ping_reply_seconds:g} s.",
+                    step="ping",
+                    kind=OutageKind.HALF_OPEN if self._line.unacknowledged_bytes else OutageKind.FROZEN,
                 )
             await self._ask(now, SilencedBy.WHOAMI)
             self._ping = await self._line._send("ping")

@@ -12,6 +12,8 @@
                                        and ``devices``: how many phones it has
 ``cc {action, headers}``               the call centre says something
 ``console {subclass, headers}``        the directory says something, ``webitel::user_destroy`` for example
+``faults {script, seed, apply, heal}`` plays a script of faults from now on, or the one that a seed draws; does one to every
+                                       socket now; ends them all; it answers with the script and the log
 ``opts {set}``                         options are replaced; it answers with all of them
 ``list``, ``reset``                    the live legs; the switch forgets them without a word
 =====================================  =========================================================================================
@@ -29,6 +31,7 @@ from typing import Any
 import attrs
 
 from cti_framework.switchboard import NO_STATUS, Device, Leg, LegSnapshot, Switchboard, SwitchError
+from cti_framework.switchboard.faults import FaultScript, random_switch_faults, read_switch_fault
 from cti_webitel.simulator.engine import Engine
 from cti_webitel.simulator.options import changed, told
 
@@ -250,6 +253,27 @@ def _options(engine: Engine, request: Mapping[str, Any]) -> Json:
     return {"ok": True, "opts": told(engine.options)}
 
 
+def _faults(engine: Engine, request: Mapping[str, Any]) -> Json:
+    faults = engine.faults
+    unknown = set(request) - {"do", "script", "seed", "apply", "heal"}
+    if unknown:
+        raise ValueError(f"faults: it takes script, seed, apply and heal, not {', '.join(sorted(unknown))}")
+    seed = request.get("seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise ValueError(f'faults: "seed" is {seed!r}, it takes a whole number')
+    if seed is not None and "script" in request:
+        raise ValueError('faults: name "script" or "seed", not both')
+    script = FaultScript.parse(_text(request, "script", "")) if seed is None else random_switch_faults(seed)
+    fault = read_switch_fault(_text(request, "apply")) if "apply" in request else None
+    if request.get("heal"):
+        faults.heal()
+    if seed is not None or "script" in request:
+        faults.play(script)
+    if fault is not None:
+        faults.apply(fault)
+    return {"ok": True, "script": str(faults.script), "log": str(faults.log), "links": len(faults.links)}
+
+
 def _list(engine: Engine, request: Mapping[str, Any]) -> Json:
     return {"legs": [_described(leg.snapshot) for leg in engine.switchboard.legs]}
 
@@ -290,6 +314,7 @@ VERBS: Mapping[str, _Verb] = MappingProxyType(
         "status": _status,
         "cc": _centre,
         "console": _console,
+        "faults": _faults,
         "opts": _options,
         "list": _list,
         "reset": _reset,

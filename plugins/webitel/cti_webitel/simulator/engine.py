@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from cti_framework.switchboard import Switchboard, SwitchError
+from cti_framework.switchboard.faults import SwitchFaults
 from cti_webitel.simulator.call_centre import LOGGED_OUT, CallCentre
 from cti_webitel.simulator.channels import ChannelTable
 from cti_webitel.simulator.commands import COMMANDS, SILENT_COMMANDS, Reply, Request, text_reply
@@ -49,6 +50,7 @@ class Engine:
         tiers: The agents' places as they were when the engine started: it never reads them again (facts: webitel-protocol 3.4).
         tokens: The tokens given out.
         recordings: The recordings of the calls that ended.
+        faults: What goes wrong on sockets, frame by frame.
         sessions: All sockets, authenticated or not.
         online: The accounts that have a socket.
         subscriptions: Who wants which server events.
@@ -62,6 +64,7 @@ class Engine:
         self.channels = ChannelTable(switchboard)
         self.tokens = Tokens(switchboard)
         self.recordings = Recordings(switchboard)
+        self.faults = SwitchFaults(switchboard.clock)
         self.sessions: set[Session] = set()
         self.online: dict[str, OnlineAccount] = {}
         self.subscriptions = Subscriptions()
@@ -127,7 +130,7 @@ class Engine:
         Returns:
             Its session. It is cut if nobody authenticates on it in time.
         """
-        session = Session(self.switchboard.new_id(), address)
+        session = Session(self.switchboard.new_id(), address, faults=self.faults, obey=self._obey)
         session.is_mute = lambda: self.options.silent
         self.sessions.add(session)
 
@@ -145,7 +148,7 @@ class Engine:
         Args:
             session: Its session.
         """
-        session.closed = True
+        session.close()
         self.sessions.discard(session)
         account = session.account
         if account is None or session not in account.sessions:
@@ -168,6 +171,9 @@ class Engine:
             session: On which socket.
             data: Its payload.
         """
+        session.link.command(data)
+
+    def _obey(self, session: Session, data: str | bytes) -> None:
         if session.terminated:
             return
         try:
@@ -230,9 +236,9 @@ class Engine:
         encoded = orjson.dumps(frame)
         delay_seconds = self.options.reply_delay_seconds_by_command.get(command, self.options.reply_delay_seconds)
         if delay_seconds:
-            self.switchboard.call_later(delay_seconds, lambda: session.send(encoded))
+            self.switchboard.call_later(delay_seconds, lambda: session.reply(encoded))
         else:
-            session.send(encoded)
+            session.reply(encoded)
 
     def terminate(self, session: Session) -> None:
         """Cut a socket once what is queued for it is out, or a moment later if its peer does not read.

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import SocketAttribute, TaskGroup
 
 from cti_framework.switchboard import Switchboard, SwitchboardFarSide, drive
+from cti_framework.switchboard.faults import SwitchFaults
 from cti_webitel.simulator.control import control
 from cti_webitel.simulator.control_port import serve_control
 from cti_webitel.simulator.engine import Engine
@@ -69,6 +70,11 @@ class WebitelSimulator(SwitchboardFarSide):
     def options(self) -> SimulatorOptions:
         """How it behaves now."""
         return self.engine.options
+
+    @property
+    def faults(self) -> SwitchFaults:
+        """What goes wrong on the engine's sockets, frame by frame."""
+        return self.engine.faults
 
     @property
     def away(self) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import orjson
+
+from cti_framework.switchboard.faults import FaultLink, SwitchFaults
 
 __all__ = ["ACL", "ROOT", "OnlineAccount", "Session"]
 
@@ -52,10 +55,13 @@ class Session:
     Args:
         session_id: What the auth reply calls it.
         address: Where it comes from.
+        faults: What goes wrong on sockets.
+        obey: Given each frame of the client's that reaches the engine.
 
     Attributes:
         session_id: As given.
         address: As given.
+        link: What frames pass through on their way from the one end to the other.
         account: Who authenticated on it; ``None``: nobody yet.
         closed: Whether it is gone: what is sent to it is lost.
         terminated: Whether the engine has cut it; what was sent before still goes out.
@@ -64,9 +70,14 @@ class Session:
         is_mute: Tells whether nothing is to be said just now: it is never said then.
     """
 
-    def __init__(self, session_id: str, address: str = "") -> None:
+    def __init__(
+        self, session_id: str, address: str, *, faults: SwitchFaults, obey: Callable[[Session, str | bytes], None]
+    ) -> None:
         self.session_id = session_id
         self.address = address
+        self.link: FaultLink[bytes, str | bytes] = faults.open_link(
+            to_client=self._queue, to_pbx=partial(obey, self), cut=self._cut, concerns=_call_of
+        )
         self.account: OnlineAccount | None = None
         self.closed = False
         self.terminated = False
@@ -76,14 +87,22 @@ class Session:
         self._outbox: deque[bytes] = deque()
 
     def send(self, frame: Mapping[str, Any] | bytes) -> None:
-        """Queue a frame.
+        """Queue a frame that tells what happened.
 
         Args:
             frame: It, or its JSON.
         """
         if not self.closed and not self.terminated and not self.is_mute():
-            self._outbox.append(frame if isinstance(frame, bytes) else orjson.dumps(frame))
-            self.wake()
+            self.link.event(frame if isinstance(frame, bytes) else orjson.dumps(frame))
+
+    def reply(self, frame: bytes) -> None:
+        """Queue a frame that answers a command.
+
+        Args:
+            frame: Its JSON.
+        """
+        if not self.closed and not self.terminated and not self.is_mute():
+            self.link.reply(frame)
 
     def terminate(self) -> None:
         """Cut it: TCP ends without a WebSocket close (facts: webitel-protocol 1). What is queued still goes out."""
@@ -92,6 +111,20 @@ class Session:
 
     def drop(self) -> None:
         """Cut it as a lost network does: what is queued is lost."""
+        self.link.close()
+        self._cut()
+
+    def close(self) -> None:
+        """It is gone."""
+        self.closed = True
+        self.link.close()
+
+    def _queue(self, frame: bytes) -> None:
+        if not self.closed and not self.terminated:
+            self._outbox.append(frame)
+            self.wake()
+
+    def _cut(self) -> None:
         self._outbox.clear()
         self.terminated = True
         self.abort()
@@ -103,6 +136,12 @@ class Session:
             It; ``None``: there is none.
         """
         return self._outbox.popleft() if self._outbox else None
+
+
+def _call_of(frame: bytes) -> str:
+    """Tell which call a frame is about, for those whose places a fault changes."""
+    told = orjson.loads(frame)
+    return str(told.get("Channel-Call-UUID") or told.get("variable_cc_member_session_uuid") or "")
 
 
 class OnlineAccount:

@@ -29,7 +29,7 @@ class Token:
         expires_ms: When, in milliseconds since 1970.
     """
 
-    key: str
+    key: str = attrs.field(repr=False)
     token: str = attrs.field(repr=False)
     presence: str
     expires_ms: int

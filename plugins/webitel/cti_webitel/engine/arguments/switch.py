@@ -120,7 +120,10 @@ def check_digits(text: str) -> str:
     Raises:
         InvalidArgumentError: It is empty, too long or holds anything else.
     """
-    check_characters("tones", text, _TONES, _TONE_REMEDY)
+    for position, character in enumerate(check_text("tones", text), start=1):
+        if character not in _TONES:
+            # Without the others: they may be a PIN.
+            raise InvalidArgumentError(f"Among the tones is {character!a} at position {position}.", remedy=_TONE_REMEDY)
     if not text:
         raise InvalidArgumentError("There are no tones to send.", remedy=_TONE_REMEDY)
     if len(text) > _MOST_TONES:

@@ -30,7 +30,7 @@ class Token:
         expires_at: Until when it is good; ``None`` if not told.
     """
 
-    key: str
+    key: str = field(repr=False)
     token: Secret[str]
     account: str
     expires_at: datetime | None = None
