@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import ClassVar, Final
+from contextlib import asynccontextmanager
+from typing import ClassVar, Final, TypeVar
 
 import anyio
 import attrs
 
-from cti_dummy.pbx import DOMAIN, DummyPbx
+from cti_dummy.pbx import DOMAIN, DummyLine, DummyPbx
 from cti_framework.agents import Agent, AgentFeature, AgentState
 from cti_framework.calls import Call, CallDirection, CallFeature, CallState, EndCause, Party, Side
-from cti_framework.errors import CommandRefusedError, CredentialsRefusedError, InvalidArgumentError, NetworkError
+from cti_framework.diagnosis import Checks, Finding, StepState
+from cti_framework.errors import (
+    CommandError,
+    CommandRefusedError,
+    CommandStage,
+    CredentialsRefusedError,
+    InvalidArgumentError,
+    NetworkError,
+    NotConnectedError,
+)
 from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, Simulation
 from cti_framework.reports import (
     AgentReport,
@@ -41,6 +50,8 @@ from cti_framework.switchboard import (
 )
 
 __all__ = ["DummyCtiProvider", "DummySettings", "DummyUserSettings"]
+
+T = TypeVar("T")
 
 _CAUSES: Final = {
     "NORMAL_CLEARING": EndCause.NORMAL,
@@ -93,14 +104,18 @@ class DummyCtiProvider(BaseCtiProvider):
         agent=AgentFeature.SET_STATE,
         logged_out_state="NONREG",
     )
+    marks_sent: ClassVar[bool] = True
     settings_type = DummySettings
     user_settings_type = DummyUserSettings
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
-        self._pbx: DummyPbx = context.settings.pbx or DummyPbx()
+        # A PBX of one's own is set by the clock on the wall, so that nobody is told that it is wrong.
+        self._pbx: DummyPbx = context.settings.pbx or DummyPbx(start=context.clock.now())
         self._switch = self._pbx.switchboard
         self._presence = f"{context.user_settings.number}@{DOMAIN}"
+        self._line: DummyLine | None = None
+        self._is_started = False
         self._on_leg: dict[SwitchEventName, Callable[[SwitchEvent, LegSnapshot], None]] = {
             SwitchEventName.CHANNEL_CREATE: self._on_create,
             SwitchEventName.CHANNEL_ANSWER: self._on_answer,
@@ -119,32 +134,55 @@ class DummyCtiProvider(BaseCtiProvider):
             CredentialsRefusedError: The PBX has no such user.
             NetworkError: The line was cut.
         """
-        if all(account.presence != self._presence for account in self._switch.accounts):
-            raise CredentialsRefusedError(
-                f"The PBX in memory has no user {self._presence!r}.", remedy="Set dummy.number to 100, 101 or 102."
-            )
-        line = self._pbx.plug_in()
-        unsubscribe = self._switch.subscribe(self._on_event)
+        self._is_started = False
+        self._line = line = self._pbx.plug_in(self._on_event)
         try:
             self.context.clock.forget()
+            own = await line.ask(self._log_in)
             self.context.clock.observe(self._switch.now)
             self.context.report(
                 Started(
                     at=self.context.clock.now(),
                     agent_states=_STATES,
                     own_numbers=(self.context.user_settings.number,),
-                    agent=self._agent(self._switch.account(self._presence)),
+                    agent=self._agent(own),
                 )
             )
+            self._is_started = True
             if self.context.settings.pbx is None:
                 await drive(self._switch)
-            await line.wait()
+            await line.wait_cut()
         finally:
-            unsubscribe()
+            self._line = None
             self._pbx.unplug(line)
         raise NetworkError("The line to the PBX in memory was cut.")
 
+    async def diagnose(self, checks: Checks) -> None:
+        """Look whether the user has a phone.
+
+        Args:
+            checks: Takes the step.
+        """
+
+        async def phone() -> Finding | str:
+            state = self._switch.account(self._presence).state
+            if state == "NONREG":
+                return Finding(f"{self._presence} has no phone.", StepState.WARNING, remedy="Register one at the switchboard.")
+            return f"{self._presence} has a phone; its state is {state}."
+
+        await checks.check("agent_registered", phone)
+
+    def _log_in(self) -> Account:
+        if all(account.presence != self._presence for account in self._switch.accounts):
+            raise CredentialsRefusedError(
+                f"The PBX in memory has no user {self._presence!r}.", remedy="Set dummy.number to 100, 101 or 102."
+            )
+        return self._switch.account(self._presence)
+
     def _on_event(self, event: SwitchEvent) -> None:
+        if not self._is_started:
+            # The snapshot, which is asked for after ``Started``, has it.
+            return
         self.context.clock.observe(event.at)
         if event.account is not None:
             if event.account.presence == self._presence:
@@ -199,7 +237,9 @@ class DummyCtiProvider(BaseCtiProvider):
             yield leg.bridged_to, Side.OTHER
 
     def _is_own(self, leg_uuid: str) -> bool:
-        return any(leg.uuid == leg_uuid for leg in self._switch.legs_of(self._presence))
+        # What comes late can be about a leg that the switch has no more.
+        at_hand = any(leg.uuid == leg_uuid for leg in self._switch.legs_of(self._presence))
+        return at_hand or self.context.call(leg_uuid) is not None
 
     def _agent(self, account: Account) -> Agent:
         away = account.status if account.status != "NONE" else ""
@@ -207,15 +247,22 @@ class DummyCtiProvider(BaseCtiProvider):
 
     # What the host asks
 
+    async def probe(self) -> None:
+        """Ask whether the PBX still answers."""
+        await self._ask("probe", lambda: None)
+
     async def snapshot(self) -> Snapshot:
-        """Tell the user's calls and state: the switch has them at hand.
+        """Tell the user's calls and state.
 
         Returns:
             All there is.
         """
-        calls = tuple(self._seen(leg.snapshot) for leg in self._switch.legs_of(self._presence))
-        agent = self._agent(self._switch.account(self._presence))
+        calls, agent = await self._ask("snapshot", self._look)
         return Snapshot(at=self.context.clock.now(), calls=calls, agent=agent)
+
+    def _look(self) -> tuple[tuple[CallSnapshot, ...], Agent]:
+        calls = tuple(self._seen(leg.snapshot) for leg in self._switch.legs_of(self._presence))
+        return calls, self._agent(self._switch.account(self._presence))
 
     def _seen(self, leg: LegSnapshot) -> CallSnapshot:
         partner = None if leg.bridged_to is None else self._switch.leg(leg.bridged_to).snapshot
@@ -247,14 +294,14 @@ class DummyCtiProvider(BaseCtiProvider):
         Raises:
             InvalidArgumentError: It is no such number.
             CommandRefusedError: The switch refuses.
+            CommandError: The call was made, and is over already.
         """
         if not re.fullmatch(r"\+?[0-9*#]+", destination):
             raise InvalidArgumentError(f"{destination!r} is no number.", remedy="Use digits, *, # and a + in front.")
-        with _refusals():
-            (leg, *_) = self._switch.originate(self._presence, destination)
+        (leg, *_) = await self._ask("make_call", lambda: self._switch.originate(self._presence, destination))
         call = self.context.call(leg.uuid)
         if call is None:
-            raise CommandRefusedError("The call was over at once.")
+            raise CommandError("The call was over at once.", stage=CommandStage.ACCEPTED, command="make_call")
         return call
 
     async def drop_call(self, call: Call) -> None:
@@ -263,8 +310,7 @@ class DummyCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        with _refusals():
-            self._switch.hang_up(call.id)
+        await self._ask("drop_call", lambda: self._switch.hang_up(call.id))
 
     async def answer_call(self, call: Call) -> None:
         """Pick the user's phone up.
@@ -272,8 +318,7 @@ class DummyCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        with _refusals():
-            self._switch.answer(call.id)
+        await self._ask("answer_call", lambda: self._switch.answer(call.id))
 
     async def hold_call(self, call: Call) -> None:
         """Hold.
@@ -281,8 +326,7 @@ class DummyCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        with _refusals():
-            self._switch.hold(call.id)
+        await self._ask("hold_call", lambda: self._switch.hold(call.id))
 
     async def unhold_call(self, call: Call) -> None:
         """Take back.
@@ -290,8 +334,7 @@ class DummyCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        with _refusals():
-            self._switch.unhold(call.id)
+        await self._ask("unhold_call", lambda: self._switch.unhold(call.id))
 
     async def send_dtmf(self, call: Call, digits: str) -> None:
         """Press keys.
@@ -300,8 +343,7 @@ class DummyCtiProvider(BaseCtiProvider):
             call: The call.
             digits: Which.
         """
-        with _refusals():
-            self._switch.tones(call.id, digits)
+        await self._ask("send_dtmf", lambda: self._switch.tones(call.id, digits))
 
     async def set_agent_state(self, state: str, reason: str | None = None) -> None:
         """Be ready, or away for a reason.
@@ -316,8 +358,24 @@ class DummyCtiProvider(BaseCtiProvider):
         selectable = [known.code for known in _STATES if known.selectable]
         if state not in selectable:
             raise InvalidArgumentError(f"{state!r} cannot be chosen.", remedy=f"Choose one of {', '.join(selectable)}.")
-        with _refusals():
-            self._switch.set_status(self._presence, "NONE" if state == "ONHOOK" else state, reason or "")
+        status = "NONE" if state == "ONHOOK" else state
+        await self._ask("set_agent_state", lambda: self._switch.set_status(self._presence, status, reason or ""))
+
+    async def _ask(self, verb: str, act: Callable[[], T]) -> T:
+        """Have the switch do something, and wait for its answer.
+
+        Raises:
+            NotConnectedError: There is no line to it.
+            CommandRefusedError: It refuses.
+            CommandUnconfirmedError: The line was lost before the answer came.
+        """
+        if self._line is None:
+            raise NotConnectedError(f"{verb} was not sent: there is no line to the PBX in memory.", command=verb)
+        self.context.command_sent()
+        try:
+            return await self._line.ask(act)
+        except SwitchError as error:
+            raise CommandRefusedError(f"The switch refused: {error.cause}.", command=verb, pbx_text=error.text) from error
 
     # A PBX in a box
 
@@ -356,11 +414,3 @@ class _DummyFarSide(SwitchboardFarSide):
     async def incoming(self, number: str, name: str = "") -> str:
         _, (own, *_) = self.switchboard.incoming(number, self.presence, name=name)
         return own.uuid
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except SwitchError as error:
-        raise CommandRefusedError(f"The switch refused: {error.cause}.", pbx_text=error.text) from error
