@@ -14,16 +14,20 @@ from typing import Final
 import click
 
 from cti_framework.cli.call import call
+from cti_framework.cli.conformance import conformance
 from cti_framework.cli.console import Output, OutputClosed
 from cti_framework.cli.demo import demo
+from cti_framework.cli.doctor import doctor
 from cti_framework.cli.invocation import Invocation, pass_invocation
 from cti_framework.cli.listen import listen
 from cti_framework.cli.logs import log_to_stderr
+from cti_framework.cli.new_provider import new_provider
 from cti_framework.cli.providers import providers
 from cti_framework.cli.recordings import recordings
 from cti_framework.cli.replay import replay
 from cti_framework.cli.running import Stopped, leaves
 from cti_framework.cli.simulate import simulate
+from cti_framework.cli.support_bundle import support_bundle
 from cti_framework.errors import CtiError
 from cti_framework.plugins import Plugins
 
@@ -97,14 +101,15 @@ def cti(
     (CTI_PROVIDER, CTI_WEBITEL__CONNECTION_STRING: a double underscore is the dot) and from --set.
     """
     colour = not no_color and not os.environ.get("NO_COLOR")
-    invocation.output = Output(colour=colour)
+    invocation.write_to(Output(colour=colour))
     invocation.output.verbose = verbose > 0
     invocation.toml = toml
     invocation.assigned = dict(_assignment(text) for text in assignments)
-    context.with_resource(log_to_stderr(verbose, colour=colour and sys.stderr.isatty()))
+    invocation.verbosity = verbose
+    context.with_resource(log_to_stderr(verbose, colour=invocation.output.colour_on_stderr, redact=invocation.secrets))
 
 
-for _command in (demo, providers, simulate, listen, call, recordings, replay):
+for _command in (demo, providers, new_provider, doctor, conformance, simulate, listen, call, recordings, replay, support_bundle):
     cti.add_command(_command)
 
 
@@ -145,7 +150,7 @@ def _told(error: BaseException, output: Output) -> int:
                 return one.exit_code
     try:
         if output.verbose:
-            traceback.print_exception(error)
+            print(output.redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)  # noqa: T201 - as Python does
         told: set[str] = set()
         for one in found:
             cti_error = one if isinstance(one, CtiError) else _unexpected(one)

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from cti_framework.cli.plain import error_as_plain, json_line
 from cti_framework.cli.words import printable
 from cti_framework.errors import CtiError, SettingsError
+from cti_framework.plain import error_as_plain, json_line
 
 __all__ = ["Column", "Output", "OutputClosed"]
 
@@ -46,11 +46,15 @@ class Output:
     Attributes:
         as_json: Whether the command was asked for JSON.
         verbose: Whether tracebacks are shown.
+        colour_on_stderr: Whether the log may use colours.
+        redact: Takes secrets out of errors; who knows some sets it.
     """
 
     def __init__(self, *, colour: bool = True) -> None:
         self.as_json = False
         self.verbose = False
+        self.redact: Callable[[Any], Any] = lambda value: value
+        self.colour_on_stderr = colour and sys.stderr.isatty()
         # `None` leaves it to NO_COLOR.
         no_color = None if colour else True
         self._out = _Terminal(file=sys.stdout, no_color=no_color, highlight=False, emoji=False, markup=False)
@@ -121,13 +125,13 @@ class Output:
             error: The error.
         """
         if self.as_json:
-            self._write(sys.stderr, error_as_plain(error))
+            self._write(sys.stderr, self.redact(error_as_plain(error)))
             return
-        self._print(self._err, Text.assemble(("cti: ", "bold red"), self._drawable(error.message)))
+        self._print(self._err, Text.assemble(("cti: ", "bold red"), self._drawable(self.redact(error.message))))
         for problem in error.problems if isinstance(error, SettingsError) else ():
-            self._print(self._err, Text(f"  - {self._drawable(problem)}"))
+            self._print(self._err, Text(f"  - {self._drawable(self.redact(problem))}"))
         if error.remedy:
-            self._print(self._err, Text.assemble(("     ", ""), (self._drawable(error.remedy), "cyan")))
+            self._print(self._err, Text.assemble(("     ", ""), (self._drawable(self.redact(error.remedy)), "cyan")))
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int | None], None]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +13,7 @@ import click
 import structlog
 
 from cti_framework.cli.console import Output
+from cti_framework.cli.secrets import CommandSecrets
 from cti_framework.errors import CtiError, NotSupportedError
 from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.plugins import PluginKind, Plugins
@@ -31,12 +34,29 @@ class Invocation:
         given_plugins: The installed plugins; ``None``: as found.
         toml: The file of ``--settings``.
         assigned: What ``--set`` gave, by key.
+        verbosity: How often ``-v`` was given.
+        secrets: Takes what the settings keep secret out of what is written.
     """
 
     output: Output
     given_plugins: Plugins | None = None
     toml: Path | None = None
     assigned: dict[str, str] = attrs.field(factory=dict, repr=False)
+    verbosity: int = 0
+    secrets: CommandSecrets = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.secrets = CommandSecrets(self._find_secrets)
+        self.write_to(self.output)
+
+    def write_to(self, output: Output) -> None:
+        """Write there from now on, without secrets.
+
+        Args:
+            output: Where.
+        """
+        output.redact = self.secrets.redact
+        self.output = output
 
     def settings(self) -> SystemSettings:
         """Collect the settings: the file, ``CTI_*`` variables, ``--set``.
@@ -50,6 +70,17 @@ class Invocation:
         settings = SystemSettings.load(toml=self.toml)
         # What is typed now is meant more than what was exported once; whoever types it may refer to what only they can read.
         return settings.with_user(self.assigned, origin="--set", references=True) if self.assigned else settings
+
+    def _find_secrets(self) -> Iterator[str]:
+        """Find the secrets in the settings, as far as these can be read: what cannot be is told elsewhere."""
+        with contextlib.suppress(CtiError):
+            settings = self.settings()
+            yield from settings.secrets(CORE_PREFIX, CoreSettings)
+            name = settings.read(CORE_PREFIX, CoreSettings).provider
+            if name:
+                provider_class = self.plugins().load_provider(name)
+                for settings_type in (provider_class.settings_type, provider_class.user_settings_type):
+                    yield from settings.secrets(name, settings_type)
 
     def plugins(self) -> Plugins:
         """Find the installed plugins.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Final
 
 import click
 
 from cti_framework.cli.invocation import Invocation, json_option, pass_invocation
-from cti_framework.errors import CtiError
-from cti_framework.hooks import Hooks
-from cti_framework.plugins import PluginKind, PluginRecord, Plugins, PluginStatus
+from cti_framework.plugins import PluginRecord, PluginStatus
 
 __all__ = ["providers"]
 
@@ -19,6 +19,7 @@ Examples:
   cti providers --check --json
 """
 
+_CHECK_SECONDS: Final = 10.0
 _STYLES: Final = {
     PluginStatus.AVAILABLE: "",
     PluginStatus.LOADED: "green",
@@ -33,11 +34,14 @@ _STYLES: Final = {
 def providers(invocation: Invocation, check: bool) -> int:
     """List the installed providers and companions.
 
-    Nothing of them is imported unless --check asks for it: a broken one is listed like any other.
+    Nothing of them is imported unless --check asks for it: a broken one is listed like any other. One that hangs in its
+    import is given ten seconds.
     """
     plugins = invocation.plugins()
     if check:
-        _check(plugins)
+        # What a module prints while it is imported is no result.
+        with contextlib.redirect_stdout(sys.stderr):
+            plugins.check(timeout_seconds=_CHECK_SECONDS)
     records = plugins.records()
     output = invocation.output
     if output.as_json:
@@ -50,9 +54,9 @@ def providers(invocation: Invocation, check: bool) -> int:
     headings = ("name", "kind", "status", "api", "distribution", "version", "value")
     output.table(headings, (_row(record) for record in records))
     for record in records:
-        if record.error:
+        for told in filter(None, (record.error, record.warning)):
             output.line("")
-            output.line((record.name, "bold", 0), record.error)
+            output.line((record.name, "bold", 0), told)
     return 0
 
 
@@ -66,14 +70,3 @@ def _row(record: PluginRecord) -> tuple[tuple[str, str, int] | str, ...]:
         record.version,
         record.value,
     )
-
-
-def _check(plugins: Plugins) -> None:
-    for record in plugins.records():
-        if record.kind is PluginKind.PROVIDER:
-            try:
-                plugins.load_provider(record.name)
-            except CtiError:
-                # Its record says it.
-                continue
-    plugins.load_companions(Hooks())

@@ -1,22 +1,28 @@
-"""``cti replay``: what a provider's protocol makes of captured frames."""
+"""``cti replay``: what a provider's protocol makes of captured frames, out of a capture or a support bundle."""
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections.abc import Iterable
-from typing import Any, Final, TextIO
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+import attrs
 import click
 
 from cti_framework.cli.console import Output
 from cti_framework.cli.invocation import Invocation, json_option, pass_invocation, provider_option
-from cti_framework.cli.plain import as_plain, event_as_plain
 from cti_framework.cli.session import style_of
 from cti_framework.cli.words import event_in_words
-from cti_framework.errors import CtiError
-from cti_framework.events import Event
+from cti_framework.errors import CtiError, NetworkError
+from cti_framework.events import Event, ProviderState
 from cti_framework.line import Line
+from cti_framework.plain import as_plain, event_as_plain
 from cti_framework.provider import BaseCtiProvider, ReplayLine
-from cti_framework.reports import Started
+from cti_framework.reports import Report, Snapshot, Started
+from cti_framework.support_bundle import DIAGNOSIS, FRAMES
 
 __all__ = ["replay"]
 
@@ -24,11 +30,15 @@ _EPILOG: Final = """\b
 Examples:
   cti replay 03-out-call.frames.jsonl
   cti replay 03-out-call.frames.jsonl --callbacks
+  cti replay support.zip --json
 """
+
+_ZIP: Final = b"PK"
+_OVER: Final = "The connection was over here."
 
 
 @click.command(short_help="Feed captured frames to a protocol.", epilog=_EPILOG)
-@click.argument("file", type=click.File("r", encoding="utf-8"), metavar="FILE.frames.jsonl")
+@click.argument("file", type=click.File("rb"), metavar="FILE")
 @provider_option
 @click.option(
     "--callbacks",
@@ -37,17 +47,19 @@ Examples:
 )
 @json_option
 @pass_invocation
-def replay(invocation: Invocation, file: TextIO, provider: str | None, callbacks: bool) -> int:
+def replay(invocation: Invocation, file: io.BufferedReader, provider: str | None, callbacks: bool) -> int:
     """Feed captured frames to a provider's protocol and print what it makes of them.
 
-    Each line tells when, what the PBX's own client library would call it, and the events that a host would be told. FILE is one
-    frame a line, as captured; - reads the standard input.
+    Each line tells when, what the PBX's own client library would call it, and the events that a host would be told. FILE is a
+    support bundle, or one frame a line, as captured; - reads the standard input. A bundle names its provider itself.
     """
-    provider_class, replay_lines = invocation.tool_of(provider or invocation.provider_with("replay"), "replay")
-    output = invocation.output
-    session = _Session(provider_class)
     try:
-        lines: Iterable[ReplayLine] = replay_lines(file)
+        capture = _read(file)
+        chosen = provider or capture.provider or invocation.provider_with("replay")
+        provider_class, replay_lines = invocation.tool_of(chosen, "replay")
+        output = invocation.output
+        session = _Session(provider_class)
+        lines: Iterable[ReplayLine] = replay_lines(capture.lines)
         for line in lines:
             if callbacks:
                 _tell_callback(output, line)
@@ -55,28 +67,64 @@ def replay(invocation: Invocation, file: TextIO, provider: str | None, callbacks
                 output.json(_plain(line, session.events(line)))
             else:
                 _tell(output, line, session.events(line))
-    except ValueError as error:
+        if capture.is_bundle and not session.lines:
+            output.note("The bundle holds no frames: the provider has no wire, or was never connected.")
+    except (ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, CtiError):
             raise
         raise CtiError(
             f"{file.name} cannot be replayed: {error}.",
             step="replay",
-            remedy="It must be one JSON object a line, as frames were captured.",
+            remedy="It must be a support bundle, or one JSON object a line, as frames were captured.",
         ) from error
     return 0
 
 
+@attrs.frozen
+class _Capture:
+    """What is to be replayed.
+
+    Attributes:
+        lines: The frames.
+        provider: The plugin that a bundle names.
+        is_bundle: Whether it is one.
+    """
+
+    lines: Iterable[str]
+    provider: str | None = None
+    is_bundle: bool = False
+
+
+def _read(file: io.BufferedReader) -> _Capture:
+    if not file.peek(len(_ZIP)).startswith(_ZIP):
+        return _Capture(line.decode() for line in file)
+    # A zip is read from its end, and a pipe has none.
+    archive = zipfile.ZipFile(io.BytesIO(file.read()))
+    names = archive.namelist()
+    if FRAMES not in names or DIAGNOSIS not in names:
+        raise ValueError("it is no support bundle")
+    diagnosis = json.loads(archive.read(DIAGNOSIS))
+    provider = diagnosis.get("provider") if isinstance(diagnosis, dict) else None
+    lines = (line.decode() for line in archive.open(FRAMES))
+    return _Capture(lines, provider if isinstance(provider, str) else None, is_bundle=True)
+
+
 class _Session:
-    """A session without a connection: the line alone, fed with what the provider reports.
+    """A session without a connection: the line alone, fed with what the provider reports, and with what the core says.
 
     Args:
         provider_class: The provider; the session can do what it can at most.
+
+    Attributes:
+        lines: How many lines of the replay it was given.
     """
 
     def __init__(self, provider_class: type[BaseCtiProvider]) -> None:
+        self.lines = 0
         self._capabilities = provider_class.capabilities
         self._line = Line("replay")
-        self._is_started = False
+        self._began_at: datetime | None = None
+        self._asked_at_seq: int | None = None
 
     def events(self, line: ReplayLine) -> list[Event]:
         """Tell the events that a line of the replay leads to.
@@ -87,15 +135,35 @@ class _Session:
         Returns:
             They, in order.
         """
+        self.lines += 1
         told: list[Event] = []
+        if line.disconnected and self._is_in_service:
+            told += self._line.connection_changed(ProviderState.RECONNECTING, self._time_of(line), error=NetworkError(_OVER))
+        if line.asks_snapshot:
+            self._asked_at_seq = self._line.seq
         for report in line.reports:
-            if not self._is_started:
-                self._is_started = True
-                if not isinstance(report, Started):
-                    features, agent_features = self._capabilities.calls, self._capabilities.agent
-                    self._line.apply(Started(at=report.at, features=features, agent_features=agent_features))
-            told.extend(self._line.apply(report))
+            if self._began_at is None:
+                self._began_at = report.at - timedelta(seconds=line.at_seconds)
+            if not isinstance(report, Started) and not self._is_in_service:
+                # The capture began later than the session, or its protocol tells of no log in. Made up, so not told.
+                features, agent_features = self._capabilities.calls, self._capabilities.agent
+                self._line.apply(Started(at=report.at, features=features, agent_features=agent_features))
+            told += self._applied(report)
         return told
+
+    @property
+    def _is_in_service(self) -> bool:
+        return self._line.provider_state is ProviderState.IN_SERVICE
+
+    def _applied(self, report: Report) -> list[Event]:
+        if isinstance(report, Snapshot) and report.complete and self._asked_at_seq is not None:
+            asked_at_seq, self._asked_at_seq = self._asked_at_seq, None
+            return self._line.apply_snapshot(report, asked_at_seq=asked_at_seq)
+        return self._line.apply(report)
+
+    def _time_of(self, line: ReplayLine) -> datetime:
+        began_at = self._began_at or datetime.now(UTC)
+        return began_at + timedelta(seconds=line.at_seconds)
 
 
 def _tell_callback(output: Output, line: ReplayLine) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from cti_framework.cli.console import Output
 from cti_framework.cli.invocation import Invocation
-from cti_framework.cli.plain import event_as_plain
 from cti_framework.cli.words import event_in_words, in_words
 from cti_framework.errors import SessionClosedError
 from cti_framework.eventlog import Subscription
@@ -29,6 +28,7 @@ from cti_framework.events import (
     ResyncRequired,
 )
 from cti_framework.model import CtiModel
+from cti_framework.plain import event_as_plain
 from cti_framework.provider import CtiUser
 
 __all__ = ["open_session", "style_of", "tell_events"]
@@ -61,12 +61,15 @@ def style_of(event: Event) -> str:
 
 
 @asynccontextmanager
-async def open_session(invocation: Invocation, user: CtiUser) -> AsyncIterator[tuple[CtiModel, Subscription]]:
+async def open_session(
+    invocation: Invocation, user: CtiUser, *, prepare: Callable[[CtiModel], object] | None = None
+) -> AsyncIterator[tuple[CtiModel, Subscription]]:
     """Open a session as the settings say, connected even where they leave that to the host.
 
     Args:
         invocation: The call of the command.
         user: Whose line it is.
+        prepare: Given the session before it is opened.
 
     Yields:
         The session, and its events from the first.
@@ -74,7 +77,10 @@ async def open_session(invocation: Invocation, user: CtiUser) -> AsyncIterator[t
     Raises:
         CtiError: As ``CtiProviderInitializer.open`` does.
     """
-    async with invocation.initializer().open(user) as model:
+    created = await invocation.initializer().create(user)
+    if prepare is not None:
+        prepare(created)
+    async with created as model:
         events = model.events(after=Cursor(model.cursor.epoch, 0))
         if model.provider_state is ProviderState.CLOSED:
             await model.connect()
@@ -95,13 +101,19 @@ async def tell_events(output: Output, events: Subscription) -> AsyncIterator[Eve
         CtiError: The session has given up: it is what it ended with.
     """
     async for event in events:
+        # An error's words are a plugin's own. What else an event says is the PBX's, and has to come out as it is.
+        has_error = getattr(event, "error", None) is not None
         if output.as_json:
-            output.json(event_as_plain(event))
+            told = event_as_plain(event)
+            if has_error:
+                told["error"] = output.redact(told["error"])
+            output.json(told)
         else:
+            words = event_in_words(event)
             output.line(
                 (in_words(event.at), "dim", 0),
                 (type(event).__name__, style_of(event), _NAME_WIDTH),
-                event_in_words(event),
+                str(output.redact(words)) if has_error else words,
             )
         yield event
         if isinstance(event, ProviderStateChanged) and event.state is ProviderState.FAILED:

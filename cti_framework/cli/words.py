@@ -11,7 +11,6 @@ import attrs
 
 from cti_framework.agents import Agent, AgentState
 from cti_framework.calls import Call, CallDirection, CallState, Party, Side
-from cti_framework.cli.plain import as_plain, json_line
 from cti_framework.errors import CtiError
 from cti_framework.events import (
     AgentStateChanged,
@@ -38,6 +37,7 @@ from cti_framework.events import (
     ResyncRequired,
     SnapshotTaken,
 )
+from cti_framework.plain import as_plain, json_line
 from cti_framework.reports import Report, Snapshot
 
 __all__ = ["call_in_words", "durations_in_words", "event_in_words", "in_words", "printable", "report_in_words"]
