@@ -1,0 +1,1 @@
+"""The profiles: one module each, a class of tests in each."""
