@@ -139,12 +139,49 @@ async def idle_session(port: int, sessions: int) -> dict[str, Any]:
     return await idle(sessions, lambda stack: stack.enter_async_context(host.open("100")))
 
 
+async def hub(port: int, sessions: int) -> dict[str, Any]:
+    """Open many users' sessions in a hub, tell what they hold, and when all of them are back after the engine was killed."""
+    from cti_framework import SnapshotTaken
+    from cti_framework.hub import CtiHub
+
+    quiet()
+    host = initializer(port, "idle")
+    async with CtiHub(host) as users:
+        for number in range(FIRST):
+            await users.close(await users.open(f"first {number}"))
+        gc.collect()
+        before = resident_kb()
+        began = time.perf_counter()
+        async with anyio.create_task_group() as tasks:
+            for number in range(sessions):
+                tasks.start_soon(users.open, f"user {number}")
+        opened = time.perf_counter() - began
+        gc.collect()
+        held = resident_kb() - before
+        models = [session.model for session in users.sessions]
+        subscriptions = [model.events() for model in models if model is not None]
+        print(json.dumps({"mb": held / 1024, "opened_seconds": opened, "sessions": len(subscriptions)}), flush=True)
+        for events in subscriptions:
+            async for event in events:
+                # In service, and with its calls known.
+                if type(event) is SnapshotTaken:
+                    break
+        return {"back_at": time.monotonic(), "in_service": sum(_is_in_service(model) for model in models)}
+
+
+def _is_in_service(model: Any) -> bool:
+    from cti_framework import ProviderState
+
+    return model is not None and model.provider_state is ProviderState.IN_SERVICE
+
+
 CLIENTS: dict[str, Callable[[int, int], Awaitable[dict[str, Any]]]] = {
     "floor": floor,
     "path": path,
     "tones": tones,
     "idle-bare": idle_bare,
     "idle-session": idle_session,
+    "hub": hub,
 }
 
 

@@ -71,17 +71,21 @@ class Engine:
         self.stream = stream_of(calls)
         self.tones = tones
         self.tones_per_second = tones_per_second
+        self.log_ins: list[tuple[float, float]] = []
 
     async def serve(self, connection: ServerConnection) -> None:
         """Serve one client. `go` as the path starts the stream with the first message, for clients that do not log in."""
         path = connection.request.path if connection.request is not None else ""
         started = False
+        began = 0.0
         async for message in connection:
             if path == "/bare":
                 if message == "go":
                     await self.send_stream(connection)
                 continue
             request = json.loads(message)
+            if request["exec-func"] == "auth":
+                began = time.monotonic()
             try:
                 await connection.send(json.dumps(self.reply(request), separators=(",", ":")))
             except ConnectionClosed:
@@ -90,6 +94,7 @@ class Engine:
             # show_channel is the last thing that a session asks while it connects; it may look a second time later.
             if request["exec-func"] == "show_channel" and not started:
                 started = True
+                self.log_ins.append((began, time.monotonic()))
                 if path == "/stream":
                     await self.send_stream(connection)
                 elif path == "/tones":
@@ -142,14 +147,18 @@ class Engine:
 async def main() -> None:
     """Serve until standard input is closed."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tell-log-ins", action="store_true", help="print when each log in began and ended, at the end")
     parser.add_argument("--calls", type=int, default=1)
     parser.add_argument("--tones", type=int, default=0)
     parser.add_argument("--tones-per-second", type=float, default=500.0)
     arguments = parser.parse_args()
     engine = Engine(arguments.calls, arguments.tones, arguments.tones_per_second)
-    async with serve(engine.serve, "127.0.0.1", 0, compression=None, ping_interval=None, max_size=None) as server:
+    async with serve(engine.serve, "127.0.0.1", arguments.port, compression=None, ping_interval=None, max_size=None) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        if arguments.tell_log_ins:
+            print(json.dumps(engine.log_ins), flush=True)
 
 
 if __name__ == "__main__":

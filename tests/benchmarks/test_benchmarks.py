@@ -6,6 +6,8 @@ import pytest
 
 from tests.benchmarks.__main__ import BARS
 from tests.benchmarks.measure import idle_session_kb, import_ratio, latency_p99_ms, throughput
+from tests.benchmarks.reliability import restart
+from tests.benchmarks.resync import resync_1000_calls_s
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -24,5 +26,19 @@ def test_memory_and_imports_are_measured() -> None:
     assert import_ratio(imports=1) > 0
 
 
+def test_a_hubs_sessions_come_back_after_a_restart_and_are_measured() -> None:
+    found = restart(sessions=40)
+    assert found.in_service == 40
+    assert found.log_ins == 40
+    assert found.log_ins_at_once <= 16
+    assert found.back_seconds > 0
+    assert found.mb > 0
+
+
+def test_calls_are_reconciled() -> None:
+    assert resync_1000_calls_s(40) > 0
+
+
 def test_the_keys_that_readers_rely_on_are_printed() -> None:
     assert {"events_ratio", "latency_p99_ms", "idle_session_kb", "import_ratio"} <= set(BARS)
+    assert {"sessions_2000_s", "sessions_2000_mb", "resync_1000_calls_s"} <= set(BARS)

@@ -14,9 +14,9 @@ import anyio
 import trio.testing
 
 from cti_framework.agents import AgentFeature
+from cti_framework.back_off import ReconnectPolicy
 from cti_framework.calls import Call, CallDirection, CallFeature, CallState, Party
 from cti_framework.clock import SessionClock
-from cti_framework.connection import ReconnectPolicy
 from cti_framework.errors import NetworkError
 from cti_framework.eventlog import Subscription
 from cti_framework.events import Event, ProviderState, ProviderStateChanged

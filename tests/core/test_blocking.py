@@ -30,6 +30,7 @@ from cti_framework import (
     Call,
     CallRole,
     CallStarted,
+    CommandError,
     CommandRefusedError,
     CommandStage,
     CommandUnconfirmedError,
@@ -128,13 +129,14 @@ def test_everything_that_can_be_read_has_a_twin(name: str) -> None:
     assert type(twin) is type(READ[name])
     given, asked = signature_of(twin), signature_of(READ[name])
     if name in EXPECTED_DIFFERENT:
-        given = given.replace(parameters=list(given.parameters.values())[:-1], return_annotation=asked.return_annotation)
+        own = [parameter for parameter in given.parameters.values() if parameter.name != "timeout_seconds"]
+        given = given.replace(parameters=own, return_annotation=asked.return_annotation)
     assert given == asked
 
 
 def test_help_tells_what_a_verb_takes() -> None:
     told = pydoc.plain(pydoc.render_doc(BlockingCtiModel))
-    assert "make_call(self, destination: str) -> cti_framework.calls.Call" in told
+    assert "make_call(self, destination: str, *, command_id: str | None = None) -> cti_framework.calls.Call" in told
     assert "Call somebody." in told
 
 
@@ -330,6 +332,39 @@ def test_a_verb_that_the_model_gives_up_is_unconfirmed(runtime: BlockingRuntime,
         assert caught.value.step == "make_call"
 
 
+def test_a_verb_that_is_given_too_little_time_tells_how_far_it_got(runtime: BlockingRuntime, pbx: Pbx) -> None:
+    class Marking(ScriptedProvider):
+        marks_sent = True
+        leaves = False
+
+        async def _asked(self, verb: str, *arguments: Any) -> Any:
+            if self.leaves:
+                self.context.command_sent()
+            return await super()._asked(verb, *arguments)
+
+    pbx.on_verb["make_call"] = Held()
+    with open_on(runtime, pbx, Marking) as model:
+        with pytest.raises(CommandError, match="Nothing was sent") as caught:
+            model.within(0.01).make_call("0501", command_id="kept")
+        told = caught.value
+        assert (told.stage, told.retryable, told.command_id) == (CommandStage.NOT_SENT, True, "kept")
+        Marking.leaves = True
+        with pytest.raises(CommandUnconfirmedError) as unconfirmed:
+            model.within(0.01).make_call("0501")
+        assert unconfirmed.value.command_id is not None
+        record = model.command(unconfirmed.value.command_id)
+        assert record is not None
+        assert record.cancelled
+        assert [known.stage for known in model.commands] == [CommandStage.NOT_SENT, CommandStage.UNCONFIRMED]
+
+
+def test_the_same_command_from_two_threads_acts_once(model: BlockingCtiModel, pbx: Pbx) -> None:
+    first = in_thread(lambda: model.make_call("0501", command_id="mine"))
+    second = in_thread(lambda: model.within(SECONDS).make_call("0501", command_id="mine"))
+    assert first.result(SECONDS) == second.result(SECONDS)
+    assert len(pbx.asked) == 1
+
+
 def test_a_cancellation_of_the_provider_s_own_is_no_outcome(pbx: Pbx) -> None:
     async def stray(destination: str) -> None:
         raise asyncio.CancelledError
@@ -445,7 +480,8 @@ def test_a_session_is_opened_by_a_settings_key(runtime: BlockingRuntime) -> None
 
 def test_a_session_may_have_a_loop_of_its_own(pbx: Pbx) -> None:
     with open_session(CtiProviderInitializer({"cti.provider": "dummy"}, environ={}), "100") as model:
-        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("cti")] == ["cti: event loop"]
+        threads = {thread.name for thread in threading.enumerate() if thread.name.startswith("cti")}
+        assert threads == {"cti: event loop", "cti: watchdog"}
         assert not model.closed
     assert model.closed
 

@@ -20,10 +20,13 @@ from cti_framework import (
     Cursor,
     Event,
     EventCallback,
+    EventLoss,
+    IfBehind,
     LineStateChanged,
     ProviderState,
     ProviderStateChanged,
     ResyncRequired,
+    SubscriberBehindError,
 )
 from tests.core.blocked import SECONDS, in_loop, in_thread, nothing_left, open_on
 from tests.core.scripted import Pbx
@@ -116,6 +119,24 @@ def test_who_falls_behind_is_told_how_much_is_missing(runtime: BlockingRuntime, 
         assert gap.missed == model.cursor.seq - behind
         ring(model, pbx, "last")
         assert isinstance(next(events), CallStarted)
+
+
+def test_who_falls_behind_may_be_disconnected_and_is_counted(runtime: BlockingRuntime, pbx: Pbx) -> None:
+    with open_on(runtime, pbx, event_log_capacity=10) as model:
+        board = model.events(if_behind=IfBehind.DISCONNECT, name="board")
+        waiting = model.events(timeout_seconds=SECONDS, if_behind=IfBehind.DISCONNECT, name="wall")
+        behind = model.cursor.seq
+        ring(model, pbx, *(str(number) for number in range(20)))
+        missed = model.cursor.seq - behind
+        with pytest.raises(SubscriberBehindError) as caught:
+            board.next_nowait()
+        assert caught.value.missed == missed
+        with pytest.raises(SubscriberBehindError):
+            next(waiting)
+        assert board.next_nowait() is None
+        assert list(waiting) == []
+        assert model.event_losses == {"board": EventLoss(1, missed), "wall": EventLoss(1, missed)}
+        assert model.stalls == {}
 
 
 def test_a_wait_may_have_a_time_and_can_be_taken_up_again(model: BlockingCtiModel, pbx: Pbx) -> None:
@@ -331,6 +352,8 @@ def test_a_slow_callback_is_told_what_it_missed_and_slows_no_reader(runtime: Blo
                 pass
         go_on.set()
         told.until(ResyncRequired)
+        (name,) = model.event_losses
+        assert name.endswith("slow")
 
 
 def test_a_callback_that_never_ends_is_left_after_a_time(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,16 +21,18 @@ import pytest
 import structlog
 from typed_settings.types import Secret
 
+import cti_framework.plugins
 from cti_framework.agents import Agent
 from cti_framework.calls import Call, CallDirection, CallFeature, CallRole, CallState, EndCause, Party, Side
 from cti_framework.cli import main
 from cti_framework.cli.console import Output, OutputClosed
-from cti_framework.cli.plain import as_plain, json_line
 from cti_framework.cli.tracing import Step, Trace, _Legs
 from cti_framework.cli.words import event_in_words, printable
+from cti_framework.deprecation import CtiDeprecationWarning, Deprecation
 from cti_framework.errors import CommandRefusedError, CredentialsRefusedError, NetworkError, SettingsError
 from cti_framework.events import CallHeld
 from cti_framework.hooks import hookimpl
+from cti_framework.plain import as_plain, json_line
 from cti_framework.plugins import Plugins
 from cti_framework.provider import BaseCtiProvider, Capabilities, CtiUser, ProviderContext, ReplayLine, Simulation
 from cti_framework.reports import Answered, Connected, Ended, Held, IdChanged, Originated, Retrieved, Snapshot, Started
@@ -480,6 +483,30 @@ def test_providers_can_find_out_which_are_broken(cti: Any) -> None:
     assert "NotThere" in table.splitlines()[-1]
 
 
+def test_what_a_plugin_prints_while_it_is_imported_is_no_result(
+    cti: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "chatty_cti.py").write_text(
+        "print('Hello from chatty')\nfrom tests.core.test_cli import BareProvider as Provider\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("chatty", "chatty_cti:Provider", "cti_framework.providers")
+    ran = cti("providers", "--check", "--json", plugins=Plugins(entry_points=lambda: [entry]))
+    assert [record["status"] for record in ran.objects] == ["loaded"]
+    assert ran.err == "Hello from chatty\n"
+
+
+def test_a_provider_for_a_contract_that_is_about_to_go_is_listed_with_its_end(cti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    deprecated = {1: Deprecation("0.2", "0.3", "upgrade it.")}
+    monkeypatch.setattr(cti_framework.plugins, "PROVIDER_API_DEPRECATED", deprecated)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CtiDeprecationWarning)
+        ran = cti("providers", "--check", plugins=plugins_of({"fake": "FakeProvider"}))
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].startswith("fake  Provider API 1, for which the provider 'fake'")
+    assert "gone in 0.3: upgrade it." in ran.out
+
+
 # listen, call --------------------------------------------------------------------------------------------------------------
 
 
@@ -603,7 +630,7 @@ def test_wrong_usage_is_told(cti: Any, arguments: tuple[str, ...]) -> None:
     assert "secret-without-key" not in ran.err
 
 
-@pytest.mark.parametrize("command", ["demo", "providers", "simulate", "listen", "call", "recordings", "replay"])
+@pytest.mark.parametrize("command", ["demo", "providers", "doctor", "simulate", "listen", "call", "recordings", "replay"])
 def test_help_explains_with_examples(cti: Any, command: str) -> None:
     ran = cti(command, "--help")
     assert ran.code == 0

@@ -8,8 +8,8 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from cti_framework.back_off import ReconnectPolicy
 from cti_framework.calls import CallFeature, CallState, EndCause, Party, Side
-from cti_framework.connection import ReconnectPolicy
 from cti_framework.errors import (
     AddressError,
     CommandUnconfirmedError,
@@ -472,6 +472,7 @@ async def test_after_an_outage_the_line_agrees_with_the_pbx() -> None:
             pbx.provider.connected(call_id)
         pbx.provider.ended("over")
         told(events)
+        await anyio.sleep(60)
         pbx.calls = (snapshot_of("stays"), snapshot_of("new", CallState.ALERTING, other=Party("0777")), snapshot_of("over"))
         pbx.cut()
         taken = await until(events, SnapshotTaken)
@@ -489,6 +490,7 @@ async def test_each_difference_is_an_event() -> None:
     async with session(pbx) as model:
         pbx.provider.offered("gone")
         pbx.provider.connected("gone")
+        await anyio.sleep(60)
         events = model.events()
         pbx.calls = (snapshot_of("new", CallState.CONNECTED),)
         pbx.cut()

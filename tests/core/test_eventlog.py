@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import anyio
 import anyio.lowlevel
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from cti_framework.agents import Agent
-from cti_framework.eventlog import EventLog, Subscription
+from cti_framework.errors import SubscriberBehindError
+from cti_framework.eventlog import EventLog, EventLoss, IfBehind, Subscription
 from cti_framework.events import CallCentreModeChanged, Cursor, Event, ProviderState, ResyncRequired
 
 pytestmark = pytest.mark.anyio
 
 AT = datetime(2025, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def fresh_log_configuration() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 class Session:
@@ -116,6 +128,18 @@ def test_a_cursor_that_is_not_of_this_log_starts_with_the_truth(cursor: Cursor) 
     assert seqs(reader) == [11]
 
 
+@pytest.mark.parametrize("cursor", [Cursor("other", 3), Cursor("epoch", 11)])
+def test_who_goes_on_from_a_reader_that_has_read_nothing_is_told_what_it_would_have_been_told(cursor: Cursor) -> None:
+    session = Session()
+    session.say(10)
+    assert session.log.read(cursor).cursor == cursor
+    told = session.log.read(session.log.read(cursor).cursor).next_nowait()
+    assert isinstance(told, ResyncRequired)
+    # With a place, it is the place.
+    assert session.log.read(Cursor("epoch", 4)).cursor == Cursor("epoch", 4)
+    assert session.log.read().cursor == Cursor("epoch", 10)
+
+
 def test_an_empty_log_keeps_nothing() -> None:
     log = Session().log
     assert log.last_seq == 0
@@ -155,6 +179,110 @@ def test_a_slow_reader_neither_slows_nor_disturbs_the_others() -> None:
     told = slow.next_nowait()
     assert isinstance(told, ResyncRequired)
     assert told.missed == 100
+
+
+# ------------------------------------------------------------------ losses
+
+
+async def test_a_reader_that_would_rather_be_disconnected_is() -> None:
+    session = Session(capacity=4)
+    reader = session.log.read(if_behind=IfBehind.DISCONNECT, name="board")
+    session.say(4)
+    assert seqs(reader) == [1, 2, 3, 4]
+    session.say(5)
+    with pytest.raises(SubscriberBehindError, match="'board' was away for too long: 5 events came, and 4 are kept") as caught:
+        await anext(reader)
+    assert caught.value.missed == 5
+    # It is over, and says so however it is asked; where it was it still knows.
+    assert reader.next_nowait() is None
+    assert await read_all(reader) == []
+    assert reader.cursor == Cursor("epoch", 4)
+    session.say()
+    assert await read_all(reader) == []
+    with pytest.raises(SubscriberBehindError):
+        session.log.read(reader.cursor, if_behind=IfBehind.DISCONNECT).next_nowait()
+
+
+def test_a_reader_of_another_epoch_may_be_disconnected_too() -> None:
+    session = Session()
+    session.say()
+    reader = session.log.read(Cursor("other", 3), if_behind=IfBehind.DISCONNECT)
+    with pytest.raises(SubscriberBehindError, match="not in this session's log") as caught:
+        reader.next_nowait()
+    assert caught.value.missed is None
+    assert session.log.losses == {}
+
+
+def test_losses_are_counted_by_name() -> None:
+    session = Session(capacity=4)
+    board, other = session.log.read(name="board"), session.log.read()
+    with capture_logs():
+        for count in (5, 4, 9):
+            session.say(count)
+            seqs(board)
+        seqs(other)
+        assert session.log.losses == {"board": EventLoss(2, 14), "unnamed": EventLoss(1, 18)}
+        second = session.log.read(Cursor("epoch", 0), name="board")
+        seqs(second)
+    assert session.log.losses["board"] == EventLoss(3, 32)
+
+
+def test_losses_are_announced_the_first_time_and_then_less_and_less() -> None:
+    session = Session(capacity=2)
+    reader = session.log.read(name="board")
+    with capture_logs() as logs:
+        for _ in range(20):
+            session.say(3)
+            seqs(reader)
+    assert {entry["event"] for entry in logs} == {"cti.subscriber.behind"}
+    assert [entry["times"] for entry in logs] == [1, 2, 4, 8, 16]
+    assert logs[2] == {
+        "event": "cti.subscriber.behind",
+        "log_level": "warning",
+        "reader": "board",
+        "missed": 3,
+        "times": 4,
+        "missed_in_all": 12,
+    }
+
+
+def test_names_that_a_host_makes_up_do_not_add_up_for_ever() -> None:
+    session = Session(capacity=1)
+    with capture_logs():
+        for number in range(1_000):
+            reader = session.log.read(name=f"page {number}")
+            session.say(2)
+            seqs(reader)
+        known = session.log.read(name="page 7")
+        session.say(2)
+        seqs(known)
+    losses = session.log.losses
+    assert losses["page 7"] == EventLoss(2, 4)
+    assert len(losses) == 257
+    assert losses["others"] == EventLoss(744, 1488)
+    assert sum(loss.events for loss in losses.values()) == session.seq
+
+
+def test_a_stalled_reader_lets_nothing_grow() -> None:
+    session = Session(capacity=64)
+    stalled = session.log.read()
+    session.say(1_000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        session.say(1_000)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        session.say(20_000)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
+    with capture_logs():
+        event = stalled.next_nowait()
+    assert isinstance(event, ResyncRequired)
+    assert event.missed == 22_000
 
 
 # ------------------------------------------------------------------ waiting
@@ -220,6 +348,16 @@ async def test_closing_ends_readers_when_they_have_read_everything() -> None:
     assert await read_all(session.after(1)) == [2, 3]
     assert await read_all(session.log.read()) == []
     session.log.close()
+
+
+async def test_who_asks_a_closed_log_again_and_again_leaves_the_loop_to_others() -> None:
+    session = Session()
+    session.log.close()
+    reader = session.log.read()
+    with anyio.move_on_after(0.01) as patience:
+        for _ in range(1_000_000):
+            assert await anext(reader, None) is None
+    assert patience.cancelled_caught
 
 
 async def test_what_is_said_and_closed_at_once_is_still_read() -> None:
@@ -303,23 +441,33 @@ async def test_readers_beyond_the_ring_in_step_with_a_writer() -> None:
             st.tuples(st.just("say"), st.integers(1, 9)),
             st.tuples(st.just("open"), st.integers(-1, 30)),
             st.tuples(st.just("read"), st.integers(0, 9)),
+            st.tuples(st.just("cut"), st.integers(-1, 30)),
         ),
         max_size=60,
     ),
 )
 def test_readers_see_what_a_plain_list_would_show(capacity: int, steps: list[tuple[str, int]]) -> None:
     session = Session(capacity=capacity)
-    readers: list[tuple[Subscription, int | None]] = []
+    readers: list[tuple[Subscription, int | None, bool]] = []
     for step, number in steps:
         if step == "say":
             session.say(number)
-        elif step == "open":
+        elif step in ("open", "cut"):
             after = None if number == -1 else number
             place = session.seq if after is None else after if after <= session.seq else None
-            readers.append((session.log.read() if after is None else session.after(after), place))
+            if_behind = IfBehind.RESYNC if step == "open" else IfBehind.DISCONNECT
+            cursor = None if after is None else Cursor("epoch", after)
+            readers.append((session.log.read(cursor, if_behind=if_behind), place, step == "cut"))
         elif readers:
             index = number % len(readers)
-            reader, place = readers[index]
+            reader, place, is_cut = readers[index]
+            if is_cut and (place is None or session.seq - place > capacity):
+                with pytest.raises(SubscriberBehindError) as caught:
+                    reader.next_nowait()
+                assert caught.value.missed == (None if place is None else session.seq - place)
+                assert reader.next_nowait() is None
+                del readers[index]
+                continue
             event = reader.next_nowait()
             if place is None or session.seq - place > capacity:
                 assert isinstance(event, ResyncRequired)
@@ -333,4 +481,4 @@ def test_readers_see_what_a_plain_list_would_show(capacity: int, steps: list[tup
                 place += 1
                 assert event.seq == place
             assert reader.cursor.seq == place
-            readers[index] = (reader, place)
+            readers[index] = (reader, place, is_cut)

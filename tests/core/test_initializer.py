@@ -252,7 +252,7 @@ async def test_the_name_is_that_of_the_provider_even_where_others_are_loaded(acm
     by = initializer({"SysMsgLib": "aaa", "aaa.address": "a"})
     async with by.open(USER) as model:
         assert model.provider_name == "aaa"
-    other = initializer({"SysMsgLib": "Acme", "acme.address": "b"}, plugins=by._plugins)
+    other = initializer({"SysMsgLib": "Acme", "acme.address": "b"}, plugins=by.chain._plugins)
     async with other.open(USER) as model:
         assert model.provider_name == "acme"
         assert model._provider.context.settings.address == "b"
@@ -430,6 +430,18 @@ async def test_each_bad_setting_is_told(acme: None) -> None:
     assert "CTI_ACME__ADDRESS" in address
     assert "'many'" in port
     assert "a whole number" in port
+
+
+async def test_what_plugins_may_do_is_set(acme: None) -> None:
+    limits = {"cti.hook_timeout_seconds": 2, "cti.plugin_fault_limit": 0, "cti.stall_seconds": 0}
+    async with initializer({**SETTINGS, **limits}).open(USER) as model:
+        assert (model._hooks._timeout_seconds, model._hooks._fault_limit) == (2.0, 0)
+        assert "cti: watchdog" not in [thread.name for thread in threading.enumerate()]
+    async with initializer(SETTINGS).open(USER) as model:
+        assert (model._hooks._timeout_seconds, model._hooks._fault_limit) == (30.0, 20)
+        assert model._watch.stall_seconds == 0.5
+        assert "cti: watchdog" in [thread.name for thread in threading.enumerate()]
+    assert "cti: watchdog" not in [thread.name for thread in threading.enumerate()]
 
 
 async def test_each_bad_setting_of_the_core_is_told(acme: None) -> None:

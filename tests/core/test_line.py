@@ -916,9 +916,39 @@ def test_a_call_is_no_longer_stale_when_something_is_said_of_it_after_the_reconn
     desk.talking()
     desk.lose()
     desk.back(2)
-    told = desk.say(reports.Tones(at=at(3), call_id="a", digits="1"))
-    assert names(told) == ["LineStateChanged", "DtmfEntered"]
-    assert (desk.call().stale, desk.call().features) == (False, TALK)
+    told = desk.held("a", seconds=3)
+    assert names(told) == ["LineStateChanged", "CallHeld", "LineStateChanged"]
+    assert not desk.call().stale
+    assert desk.call().features
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        reports.Tones(at=at(3), call_id="a", digits="1"),
+        reports.InfoChanged(at=at(3), call_id="a", attributes={"x": 1}),
+        reports.Muted(at=at(3), call_id="a", on=True),
+        reports.RecordingReport(at=at(3), call_id="a", on=True),
+        reports.IdChanged(at=at(3), call_id="a", new_id="b"),
+    ],
+)
+def test_what_does_not_tell_what_a_call_does_leaves_it_stale(desk: Desk, report: reports.CallReport) -> None:
+    desk.talking()
+    desk.lose()
+    desk.back(2)
+    assert desk.say(report)
+    (call,) = desk.line.calls
+    assert (call.stale, call.features) == (True, F.NONE)
+
+
+def test_a_hold_does_not_tell_whether_a_call_still_rings(desk: Desk) -> None:
+    desk.ringing("a")
+    desk.lose()
+    desk.back(2)
+    desk.say(reports.Held(at=at(3), call_id="a", by=Side.OWN), reports.Retrieved(at=at(4), call_id="a", by=Side.OWN))
+    assert (desk.call().stale, desk.call().state) == (True, CallState.ALERTING)
+    desk.say(reports.Connected(at=at(5), call_id="a"))
+    assert (desk.call().stale, desk.call().state) == (False, CallState.CONNECTED)
 
 
 def test_after_an_outage_the_truth(desk: Desk) -> None:
@@ -980,15 +1010,16 @@ def test_what_came_in_since_the_snapshot_was_asked_for_is_newer(desk: Desk) -> N
     desk.talking("limited-since")
     desk.talking("untouched")
     asked = desk.line.seq
-    desk.held("held-since", seconds=1)
-    desk.ringing("began-since", seconds=1)
-    desk.say(reports.Allowed(at=at(1), call_id="limited-since", features=F.DROP))
-    told = desk.snapshot(item("held-since"), item("limited-since", allowed=EVERYTHING), seconds=2, asked_at_seq=asked)
+    desk.held("held-since", seconds=11)
+    desk.ringing("began-since", seconds=11)
+    desk.say(reports.Allowed(at=at(11), call_id="limited-since", features=F.DROP))
+    told = desk.snapshot(item("held-since"), item("limited-since", allowed=EVERYTHING), seconds=12, asked_at_seq=asked)
     assert only(told, events.CallFinished).call.id == "untouched"
     assert desk.call("held-since").state is CallState.HELD
     assert desk.call("began-since").state is CallState.ALERTING
     assert desk.call("limited-since").features == F.DROP
-    told = desk.snapshot(seconds=3, asked_at_seq=desk.line.seq)
+    assert desk.line.left_out == ("held-since", "limited-since")
+    told = desk.snapshot(seconds=30, asked_at_seq=desk.line.seq)
     assert desk.line.calls == ()
 
 

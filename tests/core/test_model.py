@@ -541,7 +541,7 @@ def test_every_verb_is_tried_here() -> None:
     verbs = {
         name
         for name, value in vars(BaseCtiProvider).items()
-        if inspect.iscoroutinefunction(value) and name not in {"run", "snapshot"}
+        if inspect.iscoroutinefunction(value) and name not in {"run", "snapshot", "probe", "diagnose"}
     }
     assert set(ALL_VERBS) == verbs
     assert len(ALL_VERBS) == 23
@@ -658,7 +658,9 @@ async def test_a_verb_that_never_ends_is_unconfirmed_and_sent_once(verb: str) ->
         began_at = anyio.current_time()
         with pytest.raises(CommandUnconfirmedError, match=f"within {seconds} s") as caught:
             await act(model)
-        assert anyio.current_time() - began_at == pytest.approx(seconds)
+        # The PBX is looked at for a call that may have begun, and again a moment later.
+        looking_seconds = 1.5 if verb in {"make_call", "make_consult_call", "monitor"} else 0.0
+        assert anyio.current_time() - began_at == pytest.approx(seconds + looking_seconds)
         assert caught.value.stage is CommandStage.UNCONFIRMED
         assert (caught.value.step, caught.value.retryable) == (verb, False)
         assert len(pbx.asked) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -48,6 +49,9 @@ class Journal:
 """
 
 Install = Callable[..., Path]
+
+LET_GO = threading.Event()
+"""What a module that hangs waits for."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +117,7 @@ def test_records_come_from_metadata_alone(install: Install) -> None:
             "api": None,
             "status": "available",
             "error": None,
+            "warning": None,
         },
         {
             "name": "acme",
@@ -123,6 +128,7 @@ def test_records_come_from_metadata_alone(install: Install) -> None:
             "api": None,
             "status": "available",
             "error": None,
+            "warning": None,
         },
     ]
     assert "not_there" not in sys.modules
@@ -422,3 +428,55 @@ def test_a_companion_under_a_name_that_the_host_uses(install: Install) -> None:
         plugins.load_companions(hooks)
     assert "already registered" in str(plugins.records()[0].error)
     assert hooks.records()[0].hooks == ("cti_event",)
+
+
+# Looking at everything -------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_installed_is_looked_at(install: Install) -> None:
+    """Whatever one of them does when it is imported, the others are looked at, and each is told with what is wrong with it."""
+    install("good-cti", {PROVIDERS: {"good": "good_cti:Provider"}, COMPANIONS: {"journal": "good_cti_j:Journal"}},
+            good_cti=PROVIDER, good_cti_j=COMPANION)  # fmt: skip
+    install("raising-cti", {PROVIDERS: {"raising": "raising_cti:Provider"}}, raising_cti="raise RuntimeError('out of order')")
+    install("leaving-cti", {PROVIDERS: {"leaving": "leaving_cti:Provider"}}, leaving_cti="import sys; sys.exit(3)")
+    install("empty-cti", {PROVIDERS: {"empty": "empty_cti:Provider"}}, empty_cti="")
+    install("gone-cti", {PROVIDERS: {"gone": "gone_cti:Provider"}})
+    install("old-cti", {PROVIDERS: {"old": "old_cti:Provider"}}, old_cti=PROVIDER + "\n    provider_api = 0\n")
+    install("hanging-cti", {PROVIDERS: {"hanging": "hanging_cti:Provider"}, COMPANIONS: {"waiting": "hanging_cti:Journal"}},
+            hanging_cti=f"import {__name__} as tests; tests.LET_GO.wait(20)")  # fmt: skip
+    install("twin-cti", {PROVIDERS: {"twin": "twin_a:Provider"}}, twin_a=PROVIDER)
+    install("other-twin-cti", {PROVIDERS: {"Twin": "twin_b:Provider"}}, twin_b=PROVIDER)
+    install("off-cti", {PROVIDERS: {"off": "off_cti:Provider"}}, off_cti="raise SystemExit")
+    plugins = Plugins(disabled=["off"])
+    LET_GO.clear()
+    try:
+        plugins.check(timeout_seconds=0.5)
+    finally:
+        records = plugins.records()
+        LET_GO.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("cti: check"):
+                thread.join(5)
+    told = {record.name: (record.status, record.error or "") for record in records}
+    assert {name: status.value for name, (status, _) in told.items()} == {
+        "good": "loaded",
+        "journal": "loaded",
+        "raising": "import-failed",
+        "leaving": "import-failed",
+        "empty": "import-failed",
+        "gone": "import-failed",
+        "old": "incompatible",
+        "hanging": "import-failed",
+        "waiting": "import-failed",
+        "twin": "duplicate",
+        "Twin": "duplicate",
+        "off": "disabled",
+    }
+    assert "out of order" in told["raising"][1]
+    assert "SystemExit: 3" in told["leaving"][1]
+    assert "has no attribute 'Provider'" in told["empty"][1]
+    assert "No module named 'gone_cti'" in told["gone"][1]
+    assert "written for provider API 0" in told["old"][1]
+    assert told["hanging"][1] == told["waiting"][1] == "Its import did not end within 0.5 s."
+    assert "other-twin-cti" in told["twin"][1]
+    assert all(error for status, error in told.values() if status.value not in ("loaded", "disabled"))

@@ -369,6 +369,34 @@ def test_numbers_that_are_registered() -> None:
     assert redactor.redact([123456, 1234567, True]) == [MASK, 1234567, True]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Secret: 48151623", f"Secret: {MASK}"),
+        (
+            'Action: Login\r\n  X-Pass-Word : a"b,c \r\nEvents: off\r\n',
+            f"Action: Login\r\n  X-Pass-Word : {MASK} \r\nEvents: off\r\n",
+        ),
+        (r"sent 'Action: Login\r\nPwd: 1\r\n\r\n'", rf"sent 'Action: Login\r\nPwd: {MASK}\r\n\r\n'"),
+        ("sip.token:abc\npassword: none", f"sip.token:{MASK}\npassword: none"),
+        # Prose, and what is under a harmless name.
+        ("password: it has to be set", "password: it has to be set"),
+        ("the token: expired", "the token: expired"),
+        ("Key: value", "Key: value"),
+    ],
+)
+def test_a_line_that_is_a_name_and_a_word(text: str, shown: str) -> None:
+    assert SecretRedactor().redact(text) == shown
+
+
+def test_a_number_where_it_stands_alone() -> None:
+    redactor = SecretRedactor(numbers=["48151623", ""])
+    assert redactor.redact("auth 100@pbx:48151623, (48151623)") == f"auth 100@pbx:{MASK}, ({MASK})"
+    assert redactor.redact({"a": 48151623, "48151623": 1}) == {"a": MASK, MASK: 1}
+    harmless = ["048151623", "481516230", "x48151623", "48151623x", 481516230, "4815", 4815]
+    assert redactor.redact(harmless) is harmless
+
+
 def test_further_names() -> None:
     redactor = SecretRedactor(names=["PIN", "extension code"])
     assert redactor.redact({"pin": 1, "Extension-Code": 2, "pinned": 3}) == {"pin": MASK, "Extension-Code": MASK, "pinned": 3}

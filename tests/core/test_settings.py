@@ -353,6 +353,25 @@ def test_what_a_secret_refers_to_is_missing(tmp_path: Path) -> None:
     assert SECRET not in refusal({"acme.password": f"file:{tmp_path}/binary"})
 
 
+def test_which_secrets_cannot_be_had(tmp_path: Path) -> None:
+    """A secret that refers to nothing is told apart from one that is not given, and from other settings that are wrong."""
+
+    @attrs.frozen
+    class Secrets:
+        key: Secret[str] = setting()
+        pin: Secret[str] | None = setting(default=None)
+        token: str = setting(default="", secret=True)
+        port: int = setting(default=1)
+
+    given = {"acme.pin": "env:NOT_THERE", "acme.token": f"file:{tmp_path / 'none'}", "acme.port": "x"}
+    settings = SystemSettings.load(given, environ={})
+    pin, token = settings.secret_problems("acme", Secrets)
+    assert pin == "acme.pin: env:NOT_THERE in the host's settings: the variable NOT_THERE is not set"
+    assert token.startswith("acme.token: file:")
+    assert settings.with_user({"acme.pin": "1", "acme.token": "2"}).secret_problems("acme", Secrets) == ()
+    assert SystemSettings.load({}, environ={}).secret_problems("acme", Secrets) == ()
+
+
 def test_a_user_may_not_read_the_secrets_of_the_process() -> None:
     settings = SystemSettings.load(ADDRESS, environ={"DATABASE": SECRET})
     with pytest.raises(SettingsError, match="env: in the user's parameters is not followed"):
@@ -521,3 +540,46 @@ def test_every_core_setting_is_described() -> None:
 def test_importing_settings_loads_nothing_heavy() -> None:
     code = "import sys, cti_framework.settings; print(sorted({'cattrs', 'typed_settings', 'websockets'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+THE_SYSTEMS_ALONE = {
+    "load_timeout_seconds",
+    "log_in_timeout_seconds",
+    "user_connection_timeout_seconds",
+    "connect_timeout_seconds",
+    "reconnect_initial_seconds",
+    "reconnect_max_seconds",
+    "silence_seconds",
+    "probe_timeout_seconds",
+    "event_log_capacity",
+    "hook_timeout_seconds",
+    "plugin_fault_limit",
+    "stall_seconds",
+    "trace_hooks",
+    "tls_ca_file",
+    "tls_client_certificate_file",
+    "tls_client_key_file",
+    "tls_client_key_password",
+    "allow_plain_text",
+    "flight_recorder_seconds",
+    "flight_recorder_kilobytes",
+}
+
+
+def test_what_costs_all_users_of_a_process_something_no_user_sets() -> None:
+    alone = {one.key.removeprefix("cti.") for one in describe_settings("cti", CoreSettings) if one.system_only}
+    assert alone == THE_SYSTEMS_ALONE
+    for name in alone - {"tls_client_key_file"}:
+        with pytest.raises(SettingsError, match=f"cti.{name}: .* may not set it; it is a setting of the system alone"):
+            SystemSettings.load({}, environ={}).with_user({f"cti.{name}": 1}).read("cti", CoreSettings)
+
+
+def test_a_user_may_say_how_his_own_session_behaves() -> None:
+    own = {"auto_connect": False, "restore_agent_state": False, "raw_messages": True, "give_up_after_attempts": 3}
+    core = SystemSettings.load({}, environ={}).with_user(own).read("cti", CoreSettings)
+    assert (core.auto_connect, core.restore_agent_state, core.raw_messages, core.give_up_after_attempts) == (
+        False,
+        False,
+        True,
+        3,
+    )

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from cti_framework.errors import AddressError, ConnectionFailedError, NetworkError, ProtocolError
+from cti_framework.errors import AddressError, ConnectionFailedError, NetworkError, OutageKind, ProtocolError
 from cti_framework.transport import memory_websocket_pair, open_websocket, safe_url
+from tests.core.wire import drop_everything
 
 pytestmark = pytest.mark.anyio
 
@@ -530,6 +532,91 @@ async def test_a_cancelled_send_leaves_the_connection_usable() -> None:
 # --- the end
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1000, OutageKind.LOST),
+        (1001, OutageKind.RESTARTING),
+        (1008, OutageKind.LOST),
+        (1012, OutageKind.RESTARTING),
+        (1013, OutageKind.RESTARTING),
+    ],
+)
+async def test_a_close_code_says_whether_the_peer_comes_back(code: int, kind: OutageKind) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.close(code)
+
+    client, server = memory_websocket_pair()
+    await server.close(code)
+    async with serving(script) as url, open_websocket(url) as websocket:
+        for one in (websocket, client):
+            with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(NetworkError) as caught:
+                await one.receive()
+            assert caught.value.kind is kind
+
+
+async def test_a_line_that_is_cut_is_lost() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.reset()
+
+    async with serving(script) as url, open_websocket(url) as websocket:
+        with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(NetworkError) as caught:
+            await websocket.receive()
+        assert caught.value.kind is OutageKind.LOST
+
+
+async def test_a_peer_that_does_not_answer_a_ping_is_frozen() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await anyio.sleep_forever()
+
+    async with (
+        serving(script) as url,
+        open_websocket(url, ping_interval_seconds=0.05, ping_timeout_seconds=0.05, close_timeout_seconds=0.05) as websocket,
+    ):
+        with anyio.fail_after(PATIENCE_SECONDS), pytest.raises(NetworkError, match="ping") as caught:
+            await websocket.receive()
+        assert caught.value.kind is OutageKind.FROZEN
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+@pytest.mark.parametrize("tls", [False, True])
+async def test_what_the_peers_computer_has_not_acknowledged_is_told(tls: bool) -> None:
+    authority = trustme.CA()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        await peer.accept()
+        await peer.send("ready")
+        await anyio.sleep_forever()
+
+    async with (
+        serving(script, server if tls else None) as url,
+        open_websocket(url, ssl_context=client, close_timeout_seconds=0.05) as websocket,
+    ):
+        assert await websocket.receive() == b"ready"
+        await websocket.send("taken by the system, read by nobody")
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while websocket.unacknowledged_bytes != 0:
+                await anyio.lowlevel.checkpoint()
+        drop_everything(peers[0].stream.extra(SocketAttribute.raw_socket))
+        await websocket.send("lost")
+        assert (websocket.unacknowledged_bytes or 0) >= len("lost")
+        await websocket.close()
+        assert websocket.unacknowledged_bytes is None
+
+
+async def test_without_a_network_nothing_is_unacknowledged() -> None:
+    client, _ = memory_websocket_pair()
+    assert client.unacknowledged_bytes is None
+
+
 async def test_closed_by_the_peer_says_code_and_reason() -> None:
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -591,6 +678,7 @@ async def test_an_address_that_is_none(url: str) -> None:
     error = await opening_error(url)
     assert isinstance(error, AddressError)
     assert not error.retryable
+    assert error.kind is OutageKind.ADDRESS
     assert "ws://host:port" in str(error)
 
 
@@ -628,32 +716,40 @@ async def test_nobody_listens() -> None:
         assert isinstance(error, NetworkError)
         assert error.retryable
         assert "refuses connections" in str(error)
+        assert error.kind is OutageKind.REFUSED
 
 
 async def test_a_name_that_nobody_knows() -> None:
     error = await opening_error("ws://pbx.invalid:10022")
     assert isinstance(error, NetworkError)
     assert "host name" in str(error)
+    assert error.kind is OutageKind.NAME_UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("script", "kind", "retryable", "text"),
     [
-        (http_answer("403 Forbidden"), ProtocolError, False, "HTTP 403"),
-        (http_answer("404 Not Found"), ProtocolError, False, "HTTP 404"),
-        (http_answer("200 OK"), ProtocolError, False, "HTTP 200"),
-        (http_answer("503 Service Unavailable"), NetworkError, True, "HTTP 503"),
-        (http_answer("502 Bad Gateway"), NetworkError, True, "HTTP 502"),
-        (http_answer("302 Found", "Location: ws://u:hunter2@other.example/x\r\n"), ProtocolError, False, "ws://other.example/x"),
-        (http_answer("101 Switching Protocols"), ProtocolError, True, "no proper WebSocket handshake"),
-        (raw_answer(b"220 mail.example ESMTP\r\n\r\n"), ProtocolError, True, "another program"),
-        (raw_answer(b""), NetworkError, True, "closed the connection during the opening handshake"),
+        (http_answer("403 Forbidden"), OutageKind.PROTOCOL, False, "HTTP 403"),
+        (http_answer("404 Not Found"), OutageKind.PROTOCOL, False, "HTTP 404"),
+        (http_answer("200 OK"), OutageKind.PROTOCOL, False, "HTTP 200"),
+        (http_answer("503 Service Unavailable"), OutageKind.BUSY, True, "HTTP 503"),
+        (http_answer("502 Bad Gateway"), OutageKind.RESTARTING, True, "HTTP 502"),
+        (
+            http_answer("302 Found", "Location: ws://u:hunter2@other.example/x\r\n"),
+            OutageKind.PROTOCOL,
+            False,
+            "ws://other.example/x",
+        ),
+        (http_answer("101 Switching Protocols"), OutageKind.PROTOCOL, True, "no proper WebSocket handshake"),
+        (raw_answer(b"220 mail.example ESMTP\r\n\r\n"), OutageKind.PROTOCOL, True, "another program"),
+        (raw_answer(b""), OutageKind.LOST, True, "closed the connection during the opening handshake"),
     ],
 )
-async def test_refused_handshakes(script: Script, kind: type[Exception], retryable: bool, text: str) -> None:
+async def test_refused_handshakes(script: Script, kind: OutageKind, retryable: bool, text: str) -> None:
     async with serving(script) as url:
         error = await opening_error(url)
-    assert isinstance(error, kind)
+    assert isinstance(error, ProtocolError if kind is OutageKind.PROTOCOL else NetworkError)
+    assert error.kind is kind
     assert error.retryable is retryable
     assert text in str(error)
     assert "hunter2" not in str(error)
@@ -679,6 +775,7 @@ async def test_a_server_that_says_nothing() -> None:
     assert isinstance(error, NetworkError)
     assert error.retryable
     assert "did not answer within 0.1 s" in str(error)
+    assert error.kind is OutageKind.NO_ANSWER
 
 
 # --- TLS
@@ -701,8 +798,12 @@ async def test_tls() -> None:
             assert await websocket.receive() == b"safe"
         untrusted = await opening_error(url)
         assert isinstance(untrusted, NetworkError)
-        assert not untrusted.retryable
+        assert untrusted.retryable
+        assert untrusted.kind is OutageKind.TLS_NOT_TRUSTED
         assert f"The TLS certificate of {url} is not trusted" in str(untrusted)
+
+        assert ".." not in str(untrusted)
+        assert "Install the authority that signed it" in (untrusted.remedy or "")
 
         plain = await opening_error(url.replace("wss:", "ws:"), open_timeout_seconds=1.0, ssl_context=client)
         assert isinstance(plain, NetworkError | ProtocolError)
@@ -710,6 +811,46 @@ async def test_tls() -> None:
         error = await opening_error(url.replace("ws:", "wss:"), ssl_context=client)
         assert isinstance(error, ProtocolError)
         assert "write ws:// for wss://" in str(error)
+
+
+def certificate_of_itself(authority: trustme.CA, context: ssl.SSLContext, folder: Path) -> None:
+    file = folder / "itself.pem"
+    file.write_bytes(authority.private_key_pem.bytes() + authority.cert_pem.bytes())
+    context.load_cert_chain(file)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ("name", "Connect by a name that the certificate is for"),
+        ("address", "Connect by a name that the certificate is for"),
+        ("over", "Have the PBX's certificate renewed"),
+        ("early", "Set this host's clock"),
+        ("itself", "It is signed by itself"),
+    ],
+)
+async def test_what_is_wrong_with_a_certificate_has_its_own_remedy(wrong: str, remedy: str, tmp_path: Path) -> None:
+    authority, now = trustme.CA(), datetime.now(UTC)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    days = timedelta(days=1)
+    match wrong:
+        case "name" | "address":
+            authority.issue_cert("pbx.example").configure_cert(server)
+        case "over":
+            authority.issue_cert("127.0.0.1", not_before=now - 2 * days, not_after=now - days).configure_cert(server)
+        case "early":
+            authority.issue_cert("127.0.0.1", not_before=now + days, not_after=now + 2 * days).configure_cert(server)
+        case _:
+            certificate_of_itself(trustme.CA(), server, tmp_path)
+
+    async with serving(accept_and_read, server) as url:
+        error = await opening_error(url.replace("127.0.0.1", "localhost") if wrong == "name" else url, ssl_context=client)
+    assert isinstance(error, NetworkError)
+    assert error.kind is OutageKind.TLS_NOT_TRUSTED
+    assert (error.remedy or "").startswith(remedy)
+    assert ".." not in error.message
 
 
 # --- what must not be told or loaded

@@ -26,7 +26,7 @@ import cti_dummy
 import cti_framework
 from cti_framework import errors
 from cti_framework.calls import CallState
-from cti_framework.events import EVENT_TYPES
+from cti_framework.events import EVENT_TYPES, ResyncRequired
 from cti_framework.hooks import HookSpecs, hook_name
 from cti_framework.line import CONSULTING, FEATURES, TRANSITIONS
 from cti_framework.model import CtiModel
@@ -179,19 +179,23 @@ def test_every_hook(hook: str) -> None:
     if arguments != ["model", "event"]:
         assert f"`{hook}({', '.join(arguments)})`" in row
     elif hook != "cti_event":
-        (told,) = [event_type.__name__ for event_type in EVENT_TYPES if hook_name(event_type) == hook]
+        (told,) = [told.__name__ for told in (*EVENT_TYPES, ResyncRequired) if hook_name(told) == hook]
         assert f"| `{told}`" in row
 
 
 def verbs() -> list[str]:
     """Give what a host can ask: the coroutines of a model that are its own affair or have their like in a provider."""
-    return [name for name, value in vars(CtiModel).items() if inspect.iscoroutinefunction(value) and not name.startswith("_")]
+    members = inspect.getmembers_static(CtiModel, inspect.iscoroutinefunction)
+    return [name for name, _ in members if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("verb", verbs())
 def test_every_verb(verb: str) -> None:
     row = row_of("reference/verbs.md", f"{verb}(")
     parameters = list(inspect.signature(getattr(CtiModel, verb)).parameters)[1:]
+    # Every verb that has its like in a provider takes one: that is told once for all of them.
+    assert ("command_id" in parameters) is (verb in vars(BaseCtiProvider))
+    parameters = [name for name in parameters if name != "command_id"]
     assert f"`{verb}({', '.join(parameters)})`" in row
     needs = re.search(r"``(?:Call|Agent)Feature\.(\w+)``", inspect.getdoc(getattr(BaseCtiProvider, verb, None)) or "")
     if needs:
@@ -199,7 +203,8 @@ def test_every_verb(verb: str) -> None:
 
 
 def test_every_verb_of_a_provider_can_be_asked_for() -> None:
-    of_providers = {n for n, value in vars(BaseCtiProvider).items() if inspect.iscoroutinefunction(value)} - {"run", "snapshot"}
+    no_verbs = {"run", "snapshot", "probe", "diagnose"}
+    of_providers = {name for name, value in vars(BaseCtiProvider).items() if inspect.iscoroutinefunction(value)} - no_verbs
     assert of_providers <= set(verbs())
     vocabulary = source("reference/vocabulary.md")
     for verb in of_providers:
@@ -229,7 +234,7 @@ def test_every_stage() -> None:
 
 def test_every_command() -> None:
     application = pytest.importorskip("cti_framework.cli.application", reason="the extra cli is not installed")
-    headings = set(re.findall(r"^## `cti (\w+)`$", source("reference/cli.md"), re.MULTILINE))
+    headings = set(re.findall(r"^## `cti ([\w-]+)`$", source("reference/cli.md"), re.MULTILINE))
     assert headings == set(application.cti.commands)
 
 

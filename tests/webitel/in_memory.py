@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -18,6 +17,7 @@ import pytest
 from cti_framework.calls import Call, CallState
 from cti_framework.errors import NetworkError
 from cti_framework.model import CtiModel
+from cti_framework.provider import ProviderContext
 from cti_framework.switchboard import Leg, Switchboard
 from cti_framework.transport import WebSocket
 from cti_webitel.engine.client import Webitel
@@ -190,7 +190,7 @@ async def desk(*, seed: int = 1, **settings: Any) -> AsyncIterator[Desk]:
     engine = Engine(switchboard, SimulatorOptions(**by_hand))
 
     @asynccontextmanager
-    async def open_socket(url: str, **options: Any) -> AsyncIterator[WebSocket]:
+    async def open_socket(context: ProviderContext, url: str, **options: Any) -> AsyncIterator[WebSocket]:
         socket = EngineSocket(engine)
         try:
             yield socket
@@ -198,7 +198,7 @@ async def desk(*, seed: int = 1, **settings: Any) -> AsyncIterator[Desk]:
             await socket.close()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cti_webitel.provider.Webitel", partial(Webitel, open_socket=open_socket))
+        patch.setattr(ProviderContext, "open_websocket", open_socket)
         # Here nothing is on the way: what the engine said is understood at once.
         patch.setattr("cti_webitel.transfers._ON_THE_WAY_SECONDS", 0.0)
         async with model_at("ws://memory", **settings) as model:

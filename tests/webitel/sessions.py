@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import anyio
 from typed_settings.types import Secret
 
+from cti_framework.back_off import ReconnectPolicy
 from cti_framework.calls import CallState, Side
 from cti_framework.clock import SessionClock
-from cti_framework.connection import ReconnectPolicy
 from cti_framework.line import Line
 from cti_framework.model import CtiModel
 from cti_framework.provider import CtiUser, ProviderContext

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from typed_settings.types import Secret
 
-from cti_framework.errors import NetworkError
+from cti_framework.errors import NetworkError, OutageKind
 from cti_webitel.engine.callbacks import OnNewCall, OnSilenced, SilencedBy, WebitelUser
 from cti_webitel.engine.client import Webitel, WebitelTimeouts
 from cti_webitel.engine.protocol import Reply
@@ -41,6 +41,7 @@ class Line:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Waiter]] = []
         self.forgotten: list[Waiter] = []
+        self.unacknowledged_bytes: int | None = None
 
     async def _send(self, func: str, args: Mapping[str, Any] | None = None) -> Waiter:
         waiter = Waiter(f"id-{len(self.sent)}", watched=True)
@@ -231,12 +232,18 @@ async def test_a_log_in_whose_answer_is_lost_is_asked_about(acted: bool) -> None
     assert watch.line.funcs.count("login") == (1 if acted else 2)
 
 
-async def test_an_unanswered_ping_ends_the_vigil() -> None:
-    vigil = Vigil(Line(), TIMEOUTS, peer="ws://pbx", now=0.0)
+@pytest.mark.parametrize(
+    ("unacknowledged", "kind"), [(None, OutageKind.FROZEN), (0, OutageKind.FROZEN), (60, OutageKind.HALF_OPEN)]
+)
+async def test_an_unanswered_ping_ends_the_vigil(unacknowledged: int | None, kind: OutageKind) -> None:
+    line = Line()
+    line.unacknowledged_bytes = unacknowledged
+    vigil = Vigil(line, TIMEOUTS, peer="ws://pbx", now=0.0)
     await vigil.step(50.0, legs_begun=0)
     assert vigil.next_deadline == 60.0
-    with pytest.raises(NetworkError, match="did not answer ping within 10 s"):
+    with pytest.raises(NetworkError, match="did not answer ping within 10 s") as caught:
         await vigil.step(60.0, legs_begun=0)
+    assert caught.value.kind is kind
 
 
 # --- over a connection

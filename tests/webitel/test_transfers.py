@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import attrs
 import pytest
 
 from cti_framework.calls import Call, CallFeature, CallRole, CallState, EndCause, Side
@@ -487,7 +488,7 @@ async def test_a_first_call_that_ends_during_its_hold_ends_the_verb_at_once(monk
             return "+OK Success"
 
         monkeypatch.setattr(at.webitel, "hold", gone)
-        with anyio.fail_after(5), pytest.raises(NotAllowedNowError, match="over"):
+        with anyio.fail_after(5), pytest.raises(CommandRefusedError, match="over"):
             await at.model.make_consult_call(ASKED, call)
 
 
@@ -503,7 +504,7 @@ async def test_alternating_while_the_other_one_hangs_up_leaves_nobody_on_hold(mo
             return await hold(leg)
 
         monkeypatch.setattr(at.webitel, "hold", and_the_other_goes)
-        with suppress(NotAllowedNowError):
+        with suppress(CommandRefusedError):
             await at.ask(at.model.alternate, parent, enquiry)
         await at.settle()
         assert [(call.id, call.state) for call in at.model.calls] == [(parent.id, CallState.CONNECTED)]
@@ -527,6 +528,46 @@ async def test_an_enquiry_that_was_given_up_and_is_refused_later_is_told(monkeyp
             await at.settle()
         assert [event for event in events if isinstance(event, ErrorOccurred)]
         assert at.model.calls[0].state is CallState.CONNECTED, "and the first call is back"
+
+
+async def test_a_call_that_was_held_for_an_enquiry_that_is_given_up_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk() as at:
+        call = await talking_in(at)
+        hold = at.webitel.hold
+
+        async def given_up_meanwhile(leg: str) -> str:
+            answer = await hold(leg)
+            scope.cancel()
+            return answer
+
+        monkeypatch.setattr(at.webitel, "hold", given_up_meanwhile)
+        events = at.model.events()
+        with anyio.CancelScope() as scope:
+            await at.model.make_consult_call(ASKED, call)
+        assert scope.cancelled_caught
+        with anyio.fail_after(5):
+            while not isinstance(events.next_nowait(), CallUnheld):
+                await at.settle()
+        assert [(known.id, known.state) for known in at.model.calls] == [(call.id, CallState.CONNECTED)]
+        assert at.model.commands[-1].stage is CommandStage.UNCONFIRMED
+
+
+async def test_a_call_that_was_held_for_an_enquiry_that_cannot_be_sent_may_have_acted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk() as at:
+        call = await talking_in(at)
+
+        async def and_the_line_is_cut(verb: str, held: Call) -> bool:
+            held_now = await hold_for(verb, held)
+            monkeypatch.setattr(at.webitel, "_connected", False)
+            return held_now
+
+        hold_for = at.provider._transfers.hold_for
+        monkeypatch.setattr(at.model, "_timeouts", attrs.evolve(at.model._timeouts, resolve_seconds=0.01))
+        monkeypatch.setattr(at.provider._transfers, "hold_for", and_the_line_is_cut)
+        with pytest.raises(CommandUnconfirmedError) as caught:
+            await at.ask(at.model.make_consult_call, ASKED, call)
+        assert not caught.value.retryable
+        monkeypatch.setattr(at.webitel, "_connected", True)
 
 
 async def test_calls_that_were_both_held_on_purpose_stay_so() -> None:
