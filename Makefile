@@ -22,7 +22,7 @@ help:
 	@echo "make run      play one call from end to end, on a simulated PBX"
 	@echo "make test     run the tests"
 	@echo "make check    lint, types, import walls"
-	@echo "make bench    measure, as ratios to a floor measured in the same run"
+	@echo "make bench    measure how fast, how small, and what outages cost"
 	@echo "make docs     build the documentation into docs/_build"
 	@echo "make format   let ruff set the code"
 	@echo "make setup    only make the environment ($(VENV))"
@@ -46,7 +46,7 @@ format: $(READY)
 	@$(BIN)/ruff format
 
 bench: $(READY)
-	@$(BIN)/python -m tests.benchmarks $(ARGS)
+	@$(BIN)/python -m tests.benchmarks $(or $(ARGS),all)
 
 docs: $(READY)
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

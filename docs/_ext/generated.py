@@ -290,7 +290,9 @@ def _setting(told: SettingDescription, meanings: Mapping[str, str]) -> str:
     codes = f"; the product's own key `{'`, `'.join(told.codes)}`" if told.codes else ""
     default = "It has to be set." if told.required else f"Default: {_value(told.default)}."
     secret = " Never shown." if told.secret else ""
-    return f"`{told.key}`\n: {meaning}\n\n  May hold: {told.allowed}. {default}{secret}\n\n  Variable `{told.variable}`{codes}."
+    alone = " Of the system alone." if told.system_only else ""
+    may_hold = f"May hold: {told.allowed}. {default}{secret}{alone}"
+    return f"`{told.key}`\n: {meaning}\n\n  {may_hold}\n\n  Variable `{told.variable}`{codes}."
 
 
 def _value(value: Any) -> str:
