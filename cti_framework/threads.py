@@ -17,7 +17,7 @@ __all__ = ["call_in_thread"]
 T = TypeVar("T")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Outcome:
     value: Any = None
     error: BaseException | None = None

@@ -213,7 +213,7 @@ class AskedHooks:
         )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Asking:
     """An implementation that is being asked."""
 
