@@ -125,6 +125,7 @@ class _Session:
         self._line = Line("replay")
         self._began_at: datetime | None = None
         self._asked_at_seq: int | None = None
+        self._asked_at: datetime | None = None
 
     def events(self, line: ReplayLine) -> list[Event]:
         """Tell the events that a line of the replay leads to.
@@ -140,7 +141,7 @@ class _Session:
         if line.disconnected and self._is_in_service:
             told += self._line.connection_changed(ProviderState.RECONNECTING, self._time_of(line), error=NetworkError(_OVER))
         if line.asks_snapshot:
-            self._asked_at_seq = self._line.seq
+            self._asked_at_seq, self._asked_at = self._line.seq, self._time_of(line)
         for report in line.reports:
             if self._began_at is None:
                 self._began_at = report.at - timedelta(seconds=line.at_seconds)
@@ -148,6 +149,9 @@ class _Session:
                 # The capture began later than the session, or its protocol tells of no log in. Made up, so not told.
                 features, agent_features = self._capabilities.calls, self._capabilities.agent
                 self._line.apply(Started(at=report.at, features=features, agent_features=agent_features))
+            elif isinstance(report, Started) and not self._line.seq:
+                # From the first moment on, as a session begins: what may be begun is told when the calls are known.
+                self._line = Line("replay", waits_for_calls=True)
             told += self._applied(report)
         return told
 
@@ -158,7 +162,7 @@ class _Session:
     def _applied(self, report: Report) -> list[Event]:
         if isinstance(report, Snapshot) and report.complete and self._asked_at_seq is not None:
             asked_at_seq, self._asked_at_seq = self._asked_at_seq, None
-            return self._line.apply_snapshot(report, asked_at_seq=asked_at_seq)
+            return self._line.apply_snapshot(report, asked_at_seq=asked_at_seq, asked_at=self._asked_at)
         return self._line.apply(report)
 
     def _time_of(self, line: ReplayLine) -> datetime:

@@ -354,9 +354,9 @@ def test_a_snapshot_is_true_of_the_time_at_which_it_was_asked_for() -> None:
         told += session.events(line)
     assert any(isinstance(event, CallStarted) for event in told)
     assert not any(isinstance(event, CallFinished) for event in told)
-    # Asked for again, it is newer than the call.
+    # Asked for again, it is newer than the call, which is long enough ago for a list to have it.
     again = [
-        *session.events(ReplayLine(1.0, None, asks_snapshot=True)),
-        *session.events(ReplayLine(1.1, None, reports=(Snapshot(at=at + timedelta(seconds=2)),))),
+        *session.events(ReplayLine(9.0, None, asks_snapshot=True)),
+        *session.events(ReplayLine(9.1, None, reports=(Snapshot(at=at + timedelta(seconds=9.1)),))),
     ]
     assert any(isinstance(event, CallFinished) for event in again)

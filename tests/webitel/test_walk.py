@@ -496,7 +496,7 @@ def test_an_error_in_what_an_enquiry_changes_is_found(
 def test_an_error_in_where_a_report_leads_is_found(report: type[reports.CallReport], monkeypatch: pytest.MonkeyPatch) -> None:
     without = {state: {kind: to for kind, to in ways.items() if kind is not report} for state, ways in line.TRANSITIONS.items()}
     monkeypatch.setattr(line, "TRANSITIONS", without)
-    with pytest.raises((AssertionError, CommandError, SwitchError, IndexError)):
+    with pytest.raises((AssertionError, CommandError, SwitchError, IndexError, TimeoutError)):
         anyio.run(_check, enquiring, [])
 
 

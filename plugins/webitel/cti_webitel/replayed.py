@@ -65,6 +65,7 @@ class _Session:
         self._connected_at = 0.0
         self._asked: dict[str, Asked] = {}
         self._to_hear: set[str] = set()
+        self._not_seen: frozenset[str] = frozenset()
 
     def lines(self, protocol: EngineProtocol, step: Step) -> Iterator[ReplayLine]:
         """Tell what one step leads to."""
@@ -125,9 +126,13 @@ class _Session:
     def _looked(self, protocol: EngineProtocol, looked: Looked) -> Iterator[ReplayLine]:
         self._found.agree_with(looked.seen, known=protocol.call_ids)
         calls = tuple(map(self._found.call, looked.seen))
-        if not looked.first:
-            # Of those that are gone, the first look says so by being complete.
-            calls += tuple(map(FoundCalls.gone, sorted(looked.gone)))
+        if looked.first:
+            # Of those that are gone it says so by being complete, but of young ones: they are over when the next lacks them, too.
+            self._not_seen = frozenset(looked.gone)
+        else:
+            seen = {call.call_id for call in calls}
+            calls += tuple(map(FoundCalls.gone, sorted((self._not_seen | set(looked.gone)) - seen)))
+            self._not_seen = frozenset()
         if calls or looked.first:
             own = protocol.own_user
             agent = None if own is None else agent_of(own, in_call=bool(protocol.call_ids))
