@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -52,7 +53,13 @@ def change(path: Path, old: str, new: str) -> None:
 
 # --- what it makes
 
+NEEDS_ITS_TOOLS = pytest.mark.skipif(
+    any(importlib.util.find_spec(tool) is None for tool in ("importlinter", "mypy", "ruff")),
+    reason="the package's own checks need ruff, mypy and import-linter: the extra dev",
+)
 
+
+@NEEDS_ITS_TOOLS
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("answers", [NEW_ACME, Answers(name="a"), Answers(name=LONGEST)], ids=lambda answers: answers.name)
 def test_what_it_makes_passes_its_own_checks(answers: Answers, tmp_path: Path) -> None:
@@ -123,6 +130,7 @@ def test_it_is_made_built_installed_and_measured_in_a_fresh_environment(
 
 
 @pytest.mark.timeout(100)
+@NEEDS_ITS_TOOLS
 @pytest.mark.parametrize(
     ("line", "named"),
     [
