@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -180,7 +180,6 @@ class CtiModel(Verbs):
             restore_agent=restore_agent_state,
             admission=admission,
         )
-        self._stack = AsyncExitStack()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._is_closed = False
         self._is_dialling = False
