@@ -6,7 +6,6 @@ minutes cost nothing.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import anyio
@@ -42,10 +41,6 @@ from tests.core.scripted import jumping_backend
 from tests.faults.tally import Tally
 from tests.faults.walk import Schedule, Step, carry_out
 from tests.faults.worlds import DummyWorld, SimulatorWorld, World
-
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 12), reason="asyncio waits for its threads by the loop's clock there, which jumps in these tests"
-)
 
 BACKENDS = ("asyncio", "trio")
 WORLDS = pytest.mark.parametrize("world", [DummyWorld, SimulatorWorld])
