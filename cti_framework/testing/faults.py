@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from cti_framework.switchboard.faults.text import WrittenFault, read_written
+
 __all__ = [
     "Accept",
     "Bandwidth",
@@ -62,14 +64,8 @@ def _bytes(*, default: Any = attrs.NOTHING) -> Any:
 
 
 @attrs.frozen
-class Fault:
+class Fault(WrittenFault):
     """One thing that a network can do to a connection. Written as text it is its name and its values."""
-
-    name: ClassVar[str] = ""
-
-    def __str__(self) -> str:
-        values = ((field.name, getattr(self, field.name)) for field in attrs.fields(type(self)))
-        return " ".join([self.name, *(f"{name}={value!r}" for name, value in values if value is not None)])
 
 
 @attrs.frozen
@@ -212,17 +208,4 @@ def read_fault(text: str) -> Fault:
     Raises:
         ValueError: There is no such fault, or it may not hold that.
     """
-    name, *values = text.split() or [""]
-    if name not in _BY_NAME:
-        raise ValueError(f"{name!r} is no fault; there are {', '.join(_BY_NAME)}")
-    given: dict[str, float | int] = {}
-    for value in values:
-        key, _, number = value.partition("=")
-        try:
-            given[key] = int(number) if number.isdecimal() else float(number)
-        except ValueError:
-            raise ValueError(f"{value!r} in {text!r} is not name=number") from None
-    try:
-        return _BY_NAME[name](**given)
-    except TypeError:
-        raise ValueError(f"{text!r}: {name} does not take that") from None
+    return read_written(text, _BY_NAME, "no fault")

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from cti_framework.switchboard.faults.text import WrittenFault, read_written
+
 __all__ = [
     "DelayMessages",
     "DropLink",
@@ -52,14 +54,8 @@ def _seconds(default: float) -> Any:
 
 
 @attrs.frozen
-class SwitchFault:
+class SwitchFault(WrittenFault):
     """One thing that can be wrong with a link. Written as text it is its name and its values."""
-
-    name: ClassVar[str] = ""
-
-    def __str__(self) -> str:
-        values = (f"{field.name}={getattr(self, field.name)!r}" for field in attrs.fields(type(self)))
-        return " ".join([self.name, *values])
 
 
 @attrs.frozen
@@ -160,17 +156,4 @@ def read_switch_fault(text: str) -> SwitchFault:
     Raises:
         ValueError: There is no such fault, or it may not hold that.
     """
-    name, *values = text.split() or [""]
-    if name not in _BY_NAME:
-        raise ValueError(f"{name!r} is no fault of a link; there are {', '.join(_BY_NAME)}")
-    given: dict[str, float | int] = {}
-    for value in values:
-        key, _, number = value.partition("=")
-        try:
-            given[key] = int(number) if number.isdecimal() else float(number)
-        except ValueError:
-            raise ValueError(f"{value!r} in {text!r} is not name=number") from None
-    try:
-        return _BY_NAME[name](**given)
-    except TypeError:
-        raise ValueError(f"{text!r}: {name} does not take that") from None
+    return read_written(text, _BY_NAME, "no fault of a link")
