@@ -35,22 +35,33 @@ def is_ours() -> bool:
 def fault_of(error: BaseException) -> BaseException | None:
     """Tell what of something that a plugin let out is a fault of its own. Asked where it was caught, as ``is_ours``.
 
+    What is no ``Exception`` is a fault as well: a panic of a library written in Rust, a time-out of gevent, ``sys.exit()``. A
+    plugin does not end the program of its host, nor the sessions of others.
+
     Args:
         error: What was caught.
 
     Returns:
-        The fault. ``None``: the running task is being cancelled, or the program is to end; it has to go on.
+        The fault, without what of it is the cancellation of the running task. ``None``: there is nothing else to it, or Ctrl-C
+        was pressed, or the task is taken away and nothing runs any more; it has to go on.
     """
     if isinstance(error, Exception):
         return error
-    cancelled = (anyio.get_cancelled_exc_class(), asyncio.CancelledError)
-    if isinstance(error, cancelled):
+    if isinstance(error, KeyboardInterrupt):
+        return None
+    try:
+        own = anyio.get_cancelled_exc_class()
+    except RuntimeError:
+        # The event loop is gone. Python closes what was left in it.
+        return None
+    if isinstance(error, own):
         return None if is_ours() else error
     if isinstance(error, BaseExceptionGroup):
+        if error.subgroup(KeyboardInterrupt) is not None:
+            return None
         # A task group of the plugin's that is cancelled can hand on the cancellation and its tasks' faults together.
-        _, faults = error.split(cancelled)
-        if isinstance(faults, ExceptionGroup):
+        _, faults = error.split((own, asyncio.CancelledError))
+        if faults is not None:
             return faults
-        if faults is None and not is_ours():
-            return error
-    return None
+        return None if error.subgroup(own) is not None and is_ours() else error
+    return error

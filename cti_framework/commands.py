@@ -30,8 +30,9 @@ from cti_framework.errors import (
     NotAllowedNowError,
 )
 
-__all__ = ["Command", "CommandRecord", "CommandTimeouts", "Commands", "new_command_id"]
+__all__ = ["Command", "CommandRecord", "CommandTimeouts", "Commands", "like", "new_command_id"]
 
+E = TypeVar("E", bound=CtiError)
 T = TypeVar("T")
 
 _REMEMBERED: Final = 256
@@ -103,6 +104,7 @@ class Command:
         arguments: As given.
         is_sent: Whether it may have left.
         call_id: The call that it is about.
+        number: Whom it calls, where it begins a call to a number.
         look_again: Looks for the call that it began, where it ended in this error without one; gives what its verb would have
             given, or ``None``. ``None``: there is nothing to look for.
     """
@@ -121,6 +123,7 @@ class Command:
         "command_id",
         "is_sent",
         "look_again",
+        "number",
         "verb",
     )
 
@@ -130,6 +133,7 @@ class Command:
         self.arguments = arguments
         self.is_sent = False
         self.call_id: str | None = None
+        self.number: str | None = None
         self.look_again: Callable[[CommandError], Awaitable[Call | None]] | None = None
         self._started_at = started_at
         self._ended_at: datetime | None = None
@@ -145,6 +149,21 @@ class Command:
     def is_running(self) -> bool:
         """Whether it is under way."""
         return self._ended_at is None
+
+    @property
+    def started_at(self) -> datetime:
+        """When the host asked."""
+        return self._started_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended; ``None``: it is under way."""
+        return self._ended_at
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether it is under way, or nothing says that it did nothing."""
+        return self._stage is None or self._stage in _MAY_HAVE_ACTED
 
     @property
     def record(self) -> CommandRecord:
@@ -250,7 +269,7 @@ class Command:
                 self._ended = anyio.Event()
             await self._ended.wait()
         if self._error is not None:
-            raise _like(self._error)
+            raise like(self._error)
         return self._value
 
 
@@ -356,6 +375,19 @@ class Commands:
         """
         return any(known is not command and known.began(call) for known in self._by_id.values())
 
+    def later_than(self, command: Command) -> list[Command]:
+        """Give the commands that the host asked for after one, and that may have acted.
+
+        Args:
+            command: The one.
+
+        Returns:
+            Those that are remembered.
+        """
+        commands = list(self._by_id.values())
+        after = commands[commands.index(command) + 1 :] if command in commands else []
+        return [known for known in after if known.may_have_acted]
+
     async def _carry_out(self, command: Command, act: Callable[[], Awaitable[T]], alike: dict[str, Command]) -> T:
         self._check_room(command)
         self._remember(command, alike)
@@ -413,7 +445,7 @@ def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, cancelled) or (isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled) is not None)
 
 
-def _like(error: CtiError) -> CtiError:
+def like(error: E) -> E:
     """Make an error equal to one that was raised already: raised again, its traceback would grow from caller to caller."""
     twin = type(error).__new__(type(error), *error.args)
     twin.__dict__.update(error.__dict__)

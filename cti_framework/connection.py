@@ -16,10 +16,11 @@ waits for a new connection is told that there is none.
 After each log in the keeper asks the provider for its calls (``snapshot()``) while events flow already, and makes the line
 agree: what ended meanwhile ends, what began is shown. A snapshot that fails is asked for again, and so is one that was too old
 or too young for one of the calls (``Line.left_out``): no call stays wrong until it ends. Then the agent's state is given
-back where the PBX has forgotten it, and the connection is watched (`Liveness`) until it ends.
+back where the PBX has forgotten it, and the connection is watched (`Liveness`) until it ends. None of these questions holds up
+the news that the connection has ended, nor the next one (`Questions`).
 
 The log says once that a connection broke and once that it is back; what is tried in between is told to those who read
-debug lines, and to every host by ``ProviderStateChanged``.
+debug lines, and to every host by ``ProviderStateChanged``. So it does of calls that are not told.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cti_framework.agent_restore import AgentRestorer
@@ -54,6 +56,7 @@ from cti_framework.line import Line
 from cti_framework.liveness import Liveness, LivenessPolicy
 from cti_framework.probing import ConnectionWatch
 from cti_framework.provider import BaseCtiProvider
+from cti_framework.questions import OutOfTime, Questions
 from cti_framework.reports import Trouble
 
 __all__ = ["ConnectionKeeper"]
@@ -87,6 +90,7 @@ class ConnectionKeeper:
         error: What the latest attempt ended with; ``None`` while in service.
         is_live: Whether the provider lives through a connection now: what it reports at other times is not to be believed.
         liveness: As given.
+        questions: Wait for the provider, where it is the core that asks.
     """
 
     __slots__ = (
@@ -100,9 +104,11 @@ class ConnectionKeeper:
         "_ended",
         "_failures",
         "_in_service_at",
+        "_is_hurried",
         "_is_over",
         "_is_settled",
         "_is_stuck",
+        "_is_told_blind",
         "_is_told_down",
         "_line",
         "_log",
@@ -123,6 +129,7 @@ class ConnectionKeeper:
         "error",
         "is_live",
         "liveness",
+        "questions",
     )
 
     def __init__(
@@ -156,8 +163,11 @@ class ConnectionKeeper:
         self._is_settled = False
         self._started: anyio.Event | None = None
         self._in_service_at: float | None = None
+        self.questions = Questions(name, log)
         self._agents = (
-            AgentRestorer(provider, name=name, line=line, clock=clock, publish=publish, log=log) if restore_agent else None
+            AgentRestorer(provider, name=name, line=line, clock=clock, publish=publish, questions=self.questions, log=log)
+            if restore_agent
+            else None
         )
         self._pause: anyio.CancelScope | None = None
         self._connection: TaskGroup | None = None
@@ -169,14 +179,17 @@ class ConnectionKeeper:
         self._was_in_service = False
         # When the next attempt is due; not known before the latest has been decided.
         self._next_try: float | None = None
+        self._is_hurried = False
         self._is_over = False
         self._is_stuck = False
         self._down_since = 0.0
         self._is_told_down = False
+        # The log has it that the calls are not told.
+        self._is_told_blind = False
         self.error: CtiError | None = None
         self.is_live = False
         self.liveness = liveness or Liveness(LivenessPolicy(), clock.monotonic)
-        self._watch = ConnectionWatch(provider, name=name, clock=clock, liveness=self.liveness, log=log)
+        self._watch = ConnectionWatch(provider, name=name, clock=clock, liveness=self.liveness, questions=self.questions, log=log)
 
     @property
     def is_running(self) -> bool:
@@ -235,7 +248,11 @@ class ConnectionKeeper:
         self.error = None
 
     def hurry(self) -> None:
-        """Try now, where the next attempt is waited for; whoever waits until it is decided waits for this one."""
+        """Try now, where the next attempt is waited for; whoever waits until it is decided waits for this one.
+
+        An attempt that is under way may be one that the network swallowed while it was down. It is waited for, and if it
+        fails, the next one follows at once.
+        """
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -245,6 +262,8 @@ class ConnectionKeeper:
             self._next_try = -inf
             if not self._is_stuck:
                 self._is_settled = False
+        else:
+            self._is_hurried = True
 
     def suspect(self) -> None:
         """Say that an answer did not come: the PBX is asked at once whether it is still there, if it can be asked."""
@@ -260,23 +279,28 @@ class ConnectionKeeper:
             Whether the connection lives.
         """
         watch = self._watch
-        faults = watch.faults
         if not watch.can_ask:
             self._give_up_unproved()
         self.suspect()
-        if self._connection is not None and self._next_try is None:
-            await watch.wait_proved()
-            if watch.faults > faults:
-                self._give_up_unproved()
+        if self._connection is not None and self._next_try is None and not await watch.wait_proved():
+            self._give_up_unproved()
         return self.is_live
 
     def _give_up_unproved(self) -> None:
         self._give_up(NetworkError(f"The connection of provider {self._name!r} was given up to make a new one."))
 
-    def operator_chose(self) -> None:
-        """Say that the operator changes his own state: he is not given back what he was before the outage."""
-        if self._agents is not None:
-            self._agents.forget()
+    def operator_chooses(self, verb: str, *arguments: object, is_sent: Callable[[], bool]) -> AbstractContextManager[object]:
+        """Say that the operator changes his own state: he is not given back what he was before the outage, but what he chose.
+
+        Args:
+            verb: By which verb.
+            arguments: What it is given.
+            is_sent: Tells whether the command may have left.
+
+        Returns:
+            What is entered before it is sent, and left when it has ended.
+        """
+        return nullcontext() if self._agents is None else self._agents.choosing(verb, *arguments, is_sent=is_sent)
 
     async def keep(self) -> None:
         """Keep the provider connected until ``stop()``, or until it is of no use to go on."""
@@ -303,11 +327,13 @@ class ConnectionKeeper:
             self._down_since = self._trying_since
         self._was_in_service = False
         while True:
-            self._is_settled = self._is_stuck = False
+            self._is_settled = self._is_stuck = self._is_hurried = False
             self._next_try = None
             state = ProviderState.CONNECTING if self._attempt_number == 1 and not self._was_in_service else self._waiting
             self._say(state, attempt=self._attempt_number, error=self.error)
             error = await self._attempt()
+            # Of trio, one whose tasks all end otherwise does not say that it was cancelled. Who stops the session lost nothing.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             next_try = self._decide(error)
             if self._is_over:
                 return
@@ -355,6 +381,10 @@ class ConnectionKeeper:
             self._log.error("cti.connection.failed", provider=self._name, attempts=failed, **error.describe())
             self._say(ProviderState.FAILED, attempt=attempt, error=error, known_until=known_until)
             return next_try
+        if self._is_hurried and lasted is None:
+            # Whoever asks for it now waits for that one.
+            delay, next_try = 0.0, -inf
+            self._next_try = next_try
         self._tell_down(attempt, delay, error)
         self._attempt_number = failed + 1
         self._say(self._waiting, attempt=self._attempt_number, next_try_seconds=delay, error=error, known_until=known_until)
@@ -392,6 +422,7 @@ class ConnectionKeeper:
         started = self._started = anyio.Event()
         self._in_service_at = None
         outcome = self._outcome = []
+        self._clock.catch_up()
         try:
             async with anyio.create_task_group() as tasks:
                 self._connection = tasks
@@ -483,7 +514,13 @@ class ConnectionKeeper:
             if self._ended is not None:
                 self._ended.set()
                 self._ended = None
+        # Whoever ended it has told so, or will.
+        is_ended_by_us = anyio.current_effective_deadline() == -inf
         scope.cancel()
+        if self._in_service_at is not None and not is_ended_by_us:
+            # What is still asked of the provider may take its time to end.
+            self._decide(outcome[0])
+            self._watch.end()
 
     def _named(self, error: BaseException) -> CtiError:
         told = told_error(error) if isinstance(error, Exception) else None
@@ -513,9 +550,8 @@ class ConnectionKeeper:
             error: CtiError
             asked_at_seq, asked_at = self._line.seq, self._clock.now()
             try:
-                with anyio.fail_after(self._policy.snapshot_timeout_seconds):
-                    snapshot = await self._provider.snapshot()
-            except TimeoutError:
+                snapshot = await self.questions.ask("snapshot", self._provider.snapshot, self._policy.snapshot_timeout_seconds)
+            except (OutOfTime, TimeoutError):
                 self.suspect()
                 seconds = self._policy.snapshot_timeout_seconds
                 error = CommandUnconfirmedError(f"The PBX did not tell its calls within {seconds:g} s.", command="snapshot")
@@ -530,7 +566,8 @@ class ConnectionKeeper:
                 fault = fault_of(raised)
                 if fault is None:
                     raise
-                self._log.error("cti.provider.raised", provider=self._name, verb="snapshot", stack=traceback_text(fault))
+                say = self._log.debug if self._is_told_blind else self._log.error
+                say("cti.provider.raised", provider=self._name, verb="snapshot", stack=traceback_text(fault))
                 error = self._no_snapshot(f"raised {type(fault).__name__}")
                 error.__cause__ = fault
             else:
@@ -540,14 +577,29 @@ class ConnectionKeeper:
                 events = self._line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq, asked_at=asked_at)
                 self._publish(events)
                 if events and type(events[-1]) is SnapshotTaken:
+                    self._tell_calls_known()
                     return
                 error = self._no_snapshot("gave no snapshot that can be used")
+            if not self.is_live:
+                # That is told, and why.
+                return
             failures += 1
-            self._log.warning("cti.snapshot.failed", provider=self._name, reason=str(error), failures=failures)
-            if failures == 1 and self.is_live:
-                self._publish(self._line.apply(Trouble(at=self._clock.now(), error=error)))
+            self._tell_calls_unknown(error, failures)
             self._settle()
             await self._watch.keep(self._give_up, self._policy.delay_seconds(failures, self._draw))
+
+    def _tell_calls_unknown(self, error: CtiError, failures: int) -> None:
+        say = self._log.debug if self._is_told_blind else self._log.warning
+        self._is_told_blind = True
+        say("cti.snapshot.failed", provider=self._name, reason=str(error), failures=failures)
+        if failures == 1:
+            self._publish(self._line.apply(Trouble(at=self._clock.now(), error=error)))
+
+    def _tell_calls_known(self) -> None:
+        if self._is_told_blind:
+            self._is_told_blind = False
+            # As loud as what it ends.
+            self._log.warning("cti.snapshot.back", provider=self._name)
 
     def _no_snapshot(self, what: str) -> PluginError:
         return PluginError(

@@ -20,12 +20,21 @@ it is talk, and whenever somebody holds it, it is hold. The three add up to ``Ca
 A report that the table does not allow is *refused*: counted in ``Line.refusals`` and handed to ``on_refused``, never fatal,
 and changes nothing. One that is sound but for a field is applied without that field and counted as ``bad_report``: what
 matters is that no call is hidden, and none that is gone is shown, because a plugin filled in something badly.
-Whatever comes in whatever order: no call ends twice, none begins twice, ended identifiers stay ended, and a call that was not
-seen to begin is adopted as soon as anything is said about it.
+Whatever comes in whatever order: no call ends twice, none begins twice, and a call that was not seen to begin is adopted as
+soon as anything is said about it.
+
+What an identifier means depends on when it is said. One whose call is over stays over for what is late or comes twice, and for a
+PBX's list that still has it. It names a new call where a beginning is reported a minute or more after the end, and where a list
+has it with a beginning of its own after the end. An end that was only inferred was a guess: a list asked for well after it that
+has the call is right, and one that is asked for sooner is asked for again. An identifier that an open call had before goes on
+naming that call. That a call is called otherwise from now on may be said before the call is known: it is remembered, for a
+snapshot on its way has the call by the identifier that it had.
 
 A snapshot is an answer, and the PBX goes on while it is on its way. What events have said of a call since the question is newer
 and stays. A list can lag: a call that began just before the question is over only when a later one does not show it either. Calls
-that were left as they are for one of these two reasons are named in ``Line.left_out``, and the core asks again.
+that were left as they are for one of these two reasons are named in ``Line.left_out``, and the core asks again. A call that stays
+stale although the PBX has told what it has, and of which nobody asks again, may be over for long: it does not keep the operator
+from calling.
 
 No call goes back: one that was connected and is said to ring, or to be busy, stays connected, and is held by whom the PBX says.
 A call of which the PBX says that it is there and not what it does stays as it is. What is said of a call while it is stale makes
@@ -39,7 +48,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -101,6 +110,12 @@ _LIST_LAG: Final = timedelta(seconds=1)
 """How long after it began a call may be missing in a PBX's list of calls (facts: esl-control, show channels)."""
 _YOUNG: Final = timedelta(seconds=5)
 """What is younger than this may be missing for that: more than the lag, for the clocks are known only about."""
+_USED_AGAIN_AFTER: Final = timedelta(seconds=60)
+"""How long after an end a beginning by the same identifier is another call's: what is late or told twice comes sooner."""
+_REMEMBERED_RENAMES: Final = 256
+_End: TypeAlias = tuple[datetime, int, datetime | None, reports.Ended | None]
+"""What is kept of an identifier whose call is over: when it ended, the number of the event that told it, when it was inferred (if
+it was not reported), and the report itself where the call was not known by that identifier yet."""
 _TELLS_STATE: Final = frozenset({reports.Answered, reports.Connected, reports.Conferenced, reports.Busy})
 """What is said of a call that tells what it does. Holding does where it is known to be connected."""
 # What can make roles and features others; the rest of what is known about a call cannot.
@@ -268,6 +283,23 @@ class _OpenCall:
             self.talk += seconds
 
 
+class _Renaming:
+    """That a call that nobody knew is called otherwise now.
+
+    Args:
+        new_id: How.
+        at: Since when.
+        seq: The number of the event that would have told it.
+    """
+
+    __slots__ = ("at", "new_id", "seq")
+
+    def __init__(self, new_id: str, at: datetime, seq: int) -> None:
+        self.new_id = new_id
+        self.at = at
+        self.seq = seq
+
+
 class _Index:
     """What is asked of all calls when one of them changes, while a snapshot changes a thousand of them.
 
@@ -363,8 +395,12 @@ class Line:
         self._on_refused = on_refused
         self._open: dict[str, _OpenCall] = {}
         self._former: dict[str, str] = {}
-        # Of an end that came before its call was known by that identifier, the report itself.
-        self._ended: OrderedDict[str, reports.Ended | None] = OrderedDict()
+        self._ended: OrderedDict[str, _End] = OrderedDict()
+        self._renamed: OrderedDict[str, _Renaming] = OrderedDict()
+        # Listed by the PBX soon after their end was inferred.
+        self._doubted: tuple[str, ...] = ()
+        # Whose limit was told before an outage: the PBX may accept other things now.
+        self._limited_before: set[_OpenCall] = set()
         self._current: _OpenCall | None = None
         self._announced_current: _OpenCall | None = None
         self._line_changed = False
@@ -419,9 +455,11 @@ class Line:
     def left_out(self) -> tuple[str, ...]:
         """Calls that a snapshot left as they are: whoever asked asks again.
 
-        Something newer had been told of them, or they are missing in it though they began just before the question.
+        Something newer had been told of them, or they are missing in it though they began just before the question. Also those
+        that it has though their end was inferred just before.
         """
-        return tuple(call.id for call in self._open.values() if call.is_left_out)
+        doubted = (call_id for call_id in self._doubted if call_id not in self._open)
+        return (*(call.id for call in self._open.values() if call.is_left_out), *doubted)
 
     def find(self, call_id: str) -> Call | None:
         """Find an open call.
@@ -444,7 +482,8 @@ class Line:
         Returns:
             Whether; the latest few thousand are remembered.
         """
-        return call_id in self._ended and self._ended[call_id] is None
+        end = self._ended.get(call_id)
+        return end is not None and end[3] is None
 
     # ------------------------------------------------------------------ what the core and the plugins say
 
@@ -516,6 +555,9 @@ class Line:
         if was is ProviderState.IN_SERVICE and state is not was:
             self._session_bits = self._free_bits = 0
             self._has_looked = False
+            self._renamed.clear()
+            self._doubted = ()
+            self._limited_before = {call for call in self._open.values() if call.allowed is not None}
             for call in self._open.values():
                 if not call.stale:
                     call.known_at = known_until or at
@@ -629,8 +671,43 @@ class Line:
             call = self._open.get(self._former[call_id])
         return call
 
+    def _found(self, report: reports.CallReport) -> _OpenCall | None:
+        """Find the open call that a report is about, also by an identifier that it lost before it was known."""
+        call = self._known(report.call_id)
+        if call is None and self._renamed and (names := self._renamed_to(report.call_id, report.at)):
+            call = self._known(names[-1])
+        return call
+
+    def _renamed_to(self, call_id: str, at: datetime | None = None) -> list[str]:
+        """Tell what a call was called, one after the other, that nobody knew when it was renamed.
+
+        Args:
+            call_id: What it is called in a report or a snapshot.
+            at: The report's time; ``None``: it is the snapshot's that is being taken over.
+        """
+        names: list[str] = []
+        asked_at_seq = self._asked_at_seq
+        while (renaming := self._renamed.get(call_id)) is not None:
+            if at is None:
+                is_over = asked_at_seq is not None and renaming.seq <= asked_at_seq
+            else:
+                is_over = at - renaming.at >= _USED_AGAIN_AFTER
+            if is_over:
+                break
+            call_id = renaming.new_id
+            names.append(call_id)
+        return names
+
+    def _remember_renaming(self, old: str, new: str, at: datetime) -> None:
+        # The latest word is the last in its chain, so no chain ever comes back to where it began.
+        self._renamed.pop(new, None)
+        self._renamed[old] = _Renaming(new, at, self.seq + 1)
+        self._renamed.move_to_end(old)
+        if len(self._renamed) > _REMEMBERED_RENAMES:
+            self._renamed.popitem(last=False)
+
     def _call_for(self, report: reports.CallReport) -> _OpenCall | None:
-        call = self._open.get(report.call_id) or self._known(report.call_id)
+        call = self._open.get(report.call_id) or self._found(report)
         if call is None:
             return self._adopt(report)
         if call.stale and (
@@ -665,22 +742,31 @@ class Line:
         base = ADOPTED_AS.get(type(report))
         if not _is_identifier(report.call_id):
             self._refuse("bad_report", report)
-        elif report.call_id in self._ended:
+            return None
+        *former_ids, call_id = report.call_id, *self._renamed_to(report.call_id, report.at)
+        if call_id in self._ended:
             self._refuse("ended", report)
         elif base is None:
             self._refuse("unknown_call", report)
         else:
             call = _OpenCall(
-                report.call_id,
+                call_id,
                 CallDirection.UNKNOWN,
                 CallState.UNKNOWN if base is CallState.CONNECTED else base,
                 report.at,
             )
+            self._had_names(call, former_ids)
             self._begin(call, report)
             if base is CallState.CONNECTED:
                 self._connect(call, report, base)
             return call
         return None
+
+    def _had_names(self, call: _OpenCall, former_ids: Collection[str]) -> None:
+        for former_id in former_ids:
+            call.former_ids = (*call.former_ids, former_id)
+            self._former[former_id] = call.id
+            self._ended.pop(former_id, None)
 
     def _begin(self, call: _OpenCall, report: reports.Report) -> None:
         call.stale = self.provider_state is not ProviderState.IN_SERVICE
@@ -689,7 +775,36 @@ class Line:
         self.seq = call.told_seq = call.begun_seq = self.seq + 1
         raw = report.raw if self._raw else None
         self._out.append(_call_started(self.epoch, self.seq, call.started_at, self._freeze(call), raw))
+        if self._renamed:
+            # Whatever it once was a former identifier of, now it is this call's.
+            self._renamed.pop(call.id, None)
+        if call.former_ids:
+            for former_id in call.former_ids:
+                self._tell_moved(self._move_enquiries(former_id, call), report)
         self._announce(report.at, changed=True)
+
+    def _present(self, parent_id: str | None) -> str | None:
+        """Give what the call is called now that is somebody's parent."""
+        parent = None if parent_id is None else self._known(parent_id)
+        return parent_id if parent is None else parent.id
+
+    def _move_enquiries(self, old: str, parent: _OpenCall) -> list[_OpenCall]:
+        """Have those that name their parent by an identifier that it had name it by the present one."""
+        index = self._index
+        moved: list[_OpenCall] = []
+        for call in list(self._open.values()) if index is None else index.enquiries.pop(old, ()):
+            if call.parent_id == old and call is not parent:
+                call.parent_id = parent.id
+                call.frozen = None
+                moved.append(call)
+                if index is not None:
+                    index.file_under_parent(call)
+        return moved
+
+    def _tell_moved(self, enquiries: list[_OpenCall], report: reports.Report) -> None:
+        for call in enquiries:
+            self._settle(call)
+            self._tell_beside(_call_info_changed, call, report, ("parent_id",))
 
     def _parent_of(self, call: _OpenCall) -> _OpenCall | None:
         if call.parent_id is None:
@@ -756,12 +871,19 @@ class Line:
             return
         else:
             current, changed = self._settle_several()
-        line_bits = current.features if current is not None else self._free_bits & BIT_DIAL
+        if current is None or (current.stale and self._has_looked and self._are_all_lost()):
+            line_bits = self._free_bits & BIT_DIAL
+        else:
+            line_bits = current.features
         line_bits |= self._free_bits & BIT_MONITOR
         if changed or current is not self._current or line_bits != self._line_bits:
             self._current = current
             self._line_bits = line_bits
             self._line_changed = True
+
+    def _are_all_lost(self) -> bool:
+        """Whether it is not known of any call that it is still there, and nobody asks."""
+        return all(call.stale and not call.is_left_out for call in self._open.values())
 
     def _assign(self, call: _OpenCall, role: CallRole, bits: int) -> bool:
         """Give a call its role and, of what is permitted, what can be offered; tell whether that is different."""
@@ -874,7 +996,7 @@ class Line:
     # ------------------------------------------------------------------ a call's life
 
     def _apply_originated(self, report: reports.Originated) -> None:
-        parent_id = self._sound(report.parent_id, str, report)
+        parent_id = self._present(self._sound(report.parent_id, str, report))
         call = self._new_call(report, CallDirection.OUT, parent_id=parent_id)
         if call is not None:
             call.parent_id = parent_id
@@ -892,21 +1014,31 @@ class Line:
 
     def _new_call(self, report: reports.Originated | reports.Offered, direction: CallDirection, **news: Any) -> _OpenCall | None:
         """Make the call that a report begins, or tell what the report adds to one that is open already."""
-        known = self._known(report.call_id)
+        known = self._known(report.call_id) if not self._renamed else self._found(report)
         if known is not None and known.direction is not CallDirection.UNKNOWN:
             self._refuse("repeated", report)
             return None
         if known is None and not _is_identifier(report.call_id):
             self._refuse("bad_report", report)
             return None
-        if known is None and report.call_id in self._ended:
-            self._refuse("ended", report)
-            return None
+        call_id = report.call_id
+        end: _End | None = None
+        if known is None:
+            names = self._renamed_to(call_id, report.at) if self._renamed else ()
+            call_id = names[-1] if names else call_id
+            end = self._ended.get(call_id)
+            if end is not None and report.at - end[0] < _USED_AGAIN_AFTER:
+                self._refuse("ended", report)
+                return None
         own = self._sound(report.own, Party, report)
         other = self._sound(report.other, Party, report)
         attributes = self._attributes(report.attributes, report)
         if known is None:
-            call = _OpenCall(report.call_id, direction, CallState.ALERTING, report.at)
+            if end is not None:
+                self._use_again(call_id, report)
+            call = _OpenCall(call_id, direction, CallState.ALERTING, report.at)
+            if names:
+                self._had_names(call, (report.call_id, *names[:-1]))
             call.own = own or self._own_party()
             call.other = other or _NO_PARTY
             call.attributes = attributes or NO_ATTRIBUTES
@@ -916,6 +1048,15 @@ class Line:
         state = CallState.ALERTING if known.base is CallState.UNKNOWN else None
         self._change_info(known, report, state, own=own, other=other, direction=direction, attributes=attributes or None, **news)
         return None
+
+    def _use_again(self, call_id: str, report: reports.Report) -> None:
+        """Forget that a call of this identifier is over: another has it now, on whose behalf no enquiry was made yet."""
+        del self._ended[call_id]
+        for call in list(self._open.values()):
+            if call.parent_id == call_id:
+                call.parent_id = None
+                call.frozen = None
+                self._tell_moved([call], report)
 
     def _next_base(self, call: _OpenCall, report: reports.CallReport) -> CallState | None:
         """Tell to which base state the report moves the call; if to none, refuse it."""
@@ -1051,7 +1192,7 @@ class Line:
             self._tell_beside(_dtmf_entered, call, report, digits, report.by)
 
     def _apply_ended(self, report: reports.Ended) -> None:
-        call = self._known(report.call_id)
+        call = self._found(report)
         if call is None:
             if not _is_identifier(report.call_id):
                 self._refuse("bad_report", report)
@@ -1061,7 +1202,9 @@ class Line:
             else:
                 # Its beginning, or the change to this identifier, may still be on its way: the call must not be shown then.
                 self._refuse("unknown_call", report)
-                self._remember_end(report.call_id, report)
+                end: _End = (report.at, self.seq + 1, None, report)
+                for call_id in (report.call_id, *self._renamed_to(report.call_id, report.at)):
+                    self._remember_end(call_id, end)
             return
         self._end_as_told(call, report)
 
@@ -1098,19 +1241,26 @@ class Line:
         if redirection is not None:
             call.redirections = (*call.redirections, redirection)
         del self._open[call.id]
-        self._remember_end(call.id)
+        end = (call.changed_at, self.seq + 1, report.at if inferred else None, None)
+        ended = self._ended
+        ended[call.id] = end
         for call_id in call.former_ids:
             self._former.pop(call_id, None)
-            self._remember_end(call_id)
+            ended[call_id] = end
+        if len(ended) > self._remembered_ends:
+            self._forget_ends()
         self._tell(_call_finished, call, report)
         if not self._batch:
             self._settle()
         self._announce(report.at, changed=True)
 
-    def _remember_end(self, call_id: str, early: reports.Ended | None = None) -> None:
-        self._ended[call_id] = early
+    def _remember_end(self, call_id: str, end: _End) -> None:
+        self._ended[call_id] = end
         self._ended.move_to_end(call_id)
-        if len(self._ended) > self._remembered_ends:
+        self._forget_ends()
+
+    def _forget_ends(self) -> None:
+        while len(self._ended) > self._remembered_ends:
             self._ended.popitem(last=False)
 
     # ------------------------------------------------------------------ what is known about a call
@@ -1126,7 +1276,7 @@ class Line:
             own=self._sound(report.own, Party, report),
             other=self._sound(report.other, Party, report),
             direction=self._sound(report.direction, CallDirection, report),
-            parent_id=self._sound(report.parent_id, str, report),
+            parent_id=self._present(self._sound(report.parent_id, str, report)),
             redirections=None if redirections is None else self._all_sound(redirections, Redirection, report),
             attributes=self._attributes(report.attributes, report),
         )
@@ -1148,20 +1298,27 @@ class Line:
 
     def _apply_id(self, report: reports.IdChanged) -> None:
         old, new = report.call_id, report.new_id
-        call = self._known(old)
+        call = self._found(report)
         if not _is_identifier(new):
             self._refuse("bad_report", report)
         elif call is None:
-            self._refuse("ended" if old in self._ended else "unknown_call", report)
-            if old in self._ended and self._known(new) is None:
+            end = self._ended.get(old)
+            if end is None:
+                self._refuse("unknown_call", report)
+                if old != new and _is_identifier(old):
+                    # A snapshot on its way may have it, by the identifier that it had.
+                    self._remember_renaming(old, new, report.at)
+                return
+            self._refuse("ended", report)
+            if new not in self._ended and self._known(new) is None:
                 # It is over; whatever comes by the new identifier is late.
-                self._remember_end(new)
+                self._remember_end(new, (*end[:3], None))
         elif call.id == new:
             self._refuse("repeated", report)
         elif new in self._open:
             self._take_over(self._open[new], call, report)
         elif new in self._ended:
-            early = self._ended[new]
+            early = self._ended[new][3]
             if early is None:
                 self._refuse("id_in_use", report)
             else:
@@ -1177,10 +1334,7 @@ class Line:
             self._refuse("id_in_use", report)
             return
         # What was said about it by the new identifier came before the change to it, and was adopted: it is one call.
-        for other in self._open.values():
-            if other is not successor and self._parent_of(other) is call:
-                other.parent_id = successor.id
-                other.frozen = None
+        moved = [other for other in self._move_enquiries(call.id, successor) if other is not call]
         self._end(call, report, EndCause.RESYNC, inferred=True, at=call.changed_at)
         self._change_info(
             successor,
@@ -1191,6 +1345,8 @@ class Line:
             parent_id=call.parent_id if successor.parent_id is None and call.parent_id != successor.id else None,
             attributes=None if successor.attributes else call.attributes,
         )
+        self._tell_moved(moved, report)
+        self._announce(report.at)
 
     def _rename(self, call: _OpenCall, new: str, report: reports.Report) -> None:
         namesake = self._open.get(self._former.get(new, ""))
@@ -1208,21 +1364,15 @@ class Line:
         index = self._index
         if index is None:
             self._open = {other.id: other for other in self._open.values()}
-            enquiries: Collection[_OpenCall] = self._open.values()
         else:
             # Their order is made again when all are through.
             del self._open[old]
             self._open[new] = call
             index.is_renamed = True
-            enquiries = index.enquiries.pop(old, ())
-        for other in enquiries:
-            if other.parent_id == old:
-                other.parent_id = new
-                other.frozen = None
-                if index is not None:
-                    index.file_under_parent(other)
+        moved = self._move_enquiries(old, call)
         self._settle(call)
         self._tell(_call_info_changed, call, report, ("id", "former_ids"))
+        self._tell_moved(moved, report)
         # Whoever draws from the line's state alone must not go on with the identifier that was.
         self._announce(report.at, changed=True)
 
@@ -1231,6 +1381,8 @@ class Line:
         call = None if on is None else self._call_for(report)
         if call is None:
             return
+        # A snapshot on its way may say otherwise.
+        call.heard_seq = self.seq + 1
         if call.recording is on:
             self._refuse("repeated", report)
             return
@@ -1241,7 +1393,10 @@ class Line:
     def _apply_muted(self, report: reports.Muted) -> None:
         on = self._sound(report.on, bool, report)
         call = None if on is None else self._call_for(report)
-        if call is not None and on is not None and call.muted is not on:
+        if call is None or on is None:
+            return
+        call.heard_seq = self.seq + 1
+        if call.muted is not on:
             call.book(report.at)
             call.muted = on
             self._tell_beside(_call_info_changed, call, report, ("muted",))
@@ -1261,7 +1416,7 @@ class Line:
             self._tell_beside(event_type, call, report, media_id)
 
     def _apply_allowed(self, report: reports.Allowed) -> None:
-        call = self._known(report.call_id)
+        call = self._found(report)
         if call is None:
             self._refuse("ended" if report.call_id in self._ended else "unknown_call", report)
             return
@@ -1269,6 +1424,9 @@ class Line:
         if bits is None and report.features is not None:
             return
         call.allowed = bits
+        self._limited_before.discard(call)
+        # Also where nothing is offered otherwise for it now: a snapshot on its way may say less.
+        call.told_seq = self.seq + 1
         self._settle()
         if self._line_changed:
             self._announce(report.at)
@@ -1347,12 +1505,14 @@ class Line:
 
     def _apply_snapshot(self, snapshot: reports.Snapshot) -> None:
         """Make the line agree with what the PBX says it has: the only way by which calls end or begin without a report."""
-        items = [item for told in snapshot.calls if (item := self._sound_item(told, snapshot)) is not None]
+        items = [self._called_now(item) for told in snapshot.calls if (item := self._sound_item(told, snapshot)) is not None]
         # A call that cannot be read may be any of ours.
         complete = snapshot.complete is True and len(items) == len(snapshot.calls)
         there = {call for item in items if item.state is not CallState.NONE and (call := self._match(item)) is not None}
         over = {call: item for item in items if item.state is CallState.NONE and (call := self._match(item)) is not None}
         self._batch = True
+        if self._asked_at_seq is not None:
+            self._doubted = ()
         try:
             for call in list(self._open.values()):
                 if call in there or not (complete or call in over):
@@ -1451,7 +1611,16 @@ class Line:
             ended_at=self._sound_time(item.ended_at, snapshot),
             cause=self._sound(item.cause, EndCause, snapshot),
             pbx_cause=self._sound(item.pbx_cause, str, snapshot),
+            recording=self._sound(item.recording, bool, snapshot),
+            muted=self._sound(item.muted, bool, snapshot),
         )
+
+    def _called_now(self, item: reports.CallSnapshot) -> reports.CallSnapshot:
+        """Give a snapshot's call by the identifier that it has now, where it got it while nobody knew it."""
+        if not self._renamed or self._known(item.call_id) is not None:
+            return item
+        *former_ids, call_id = item.call_id, *self._renamed_to(item.call_id)
+        return attrs.evolve(item, call_id=call_id, former_ids=(*item.former_ids, *former_ids)) if former_ids else item
 
     def _sound_time(self, value: object, snapshot: reports.Snapshot) -> datetime | None:
         time = self._sound(value, datetime, snapshot)
@@ -1466,17 +1635,40 @@ class Line:
     def _match(self, item: reports.CallSnapshot) -> _OpenCall | None:
         """Find the open call that a snapshot speaks of: none where its end was seen, for then the snapshot is older."""
         call = self._open.get(item.call_id)
-        ids = (item.call_id, *item.former_ids)
-        if call is None and not any(call_id in self._ended for call_id in ids):
-            call = next((known for known in map(self._known, ids) if known is not None), None)
+        if call is None and item.call_id not in self._ended:
+            # That an identifier which it had before has ended says nothing of it: it may have been taken over.
+            call = next((known for known in map(self._known, (item.call_id, *item.former_ids)) if known is not None), None)
         return call
+
+    def _is_over(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> bool:
+        """Whether a call that a snapshot shows, and that is not open, is over for all that."""
+        asked_at_seq = self._asked_at_seq
+        for former_id in item.former_ids:
+            end = self._ended.get(former_id)
+            if end is not None and (asked_at_seq is None or end[1] > asked_at_seq):
+                return True
+        end = self._ended.get(item.call_id)
+        if end is None:
+            return False
+        ended_at, seq, inferred_at, _ = end
+        if inferred_at is not None and asked_at_seq is not None and seq > asked_at_seq:
+            return True
+        if item.started_at is not None and item.started_at - ended_at > _LIST_LAG:
+            return False
+        if inferred_at is None:
+            return True
+        asked_at = None if asked_at_seq is None else self._asked_at
+        if (asked_at or snapshot.at) - inferred_at > _YOUNG:
+            return False
+        self._doubted = (*self._doubted, item.call_id)
+        return True
 
     def _reconcile(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
         """Take over what a snapshot says of a call that is there, unless something newer was told of it."""
         call = self._match(item)
         at = snapshot.at
         if call is None:
-            if not any(call_id in self._ended for call_id in (item.call_id, *item.former_ids)):
+            if not self._is_over(item, snapshot):
                 self._begin_in_full(item, snapshot)
         elif self._is_newer(call):
             call.is_listed = True
@@ -1491,7 +1683,8 @@ class Line:
             self._catch_up(call, item, snapshot)
             if call.id != item.call_id and (call.id in item.former_ids or item.call_id not in call.former_ids):
                 self._rename(call, item.call_id, snapshot)
-            self._learn_former_ids(call, item)
+            for former_id in self._learn_former_ids(call, item):
+                self._tell_moved(self._move_enquiries(former_id, call), snapshot)
             rings = call.base is CallState.UNKNOWN and item.state is CallState.ALERTING
             self._change_info(
                 call,
@@ -1500,11 +1693,13 @@ class Line:
                 own=item.own if item.own != _NO_PARTY else None,
                 other=item.other if item.other != _NO_PARTY else None,
                 direction=item.direction if item.direction is not CallDirection.UNKNOWN else None,
-                parent_id=item.parent_id,
+                parent_id=self._present(item.parent_id),
                 attributes=item.attributes or None,
             )
-            if item.allowed is not None:
-                call.allowed = int(item.allowed) & ALL_BITS
+            self._switch_over(call, item, snapshot)
+            if item.allowed is not None or call in self._limited_before:
+                call.allowed = None if item.allowed is None else int(item.allowed) & ALL_BITS
+                self._limited_before.discard(call)
                 self._settle(call)
 
     def _begin_in_full(self, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
@@ -1512,9 +1707,13 @@ class Line:
         talks = item.state in (CallState.CONNECTED, CallState.CONFERENCED, CallState.HELD)
         started_at = min(item.started_at or snapshot.at, snapshot.at)
         base = CallState.ALERTING if talks or item.state is CallState.BUSY else item.state
+        if item.call_id in self._ended:
+            self._use_again(item.call_id, snapshot)
         call = _OpenCall(item.call_id, item.direction, base, started_at)
-        call.own, call.other, call.parent_id = item.own, item.other, item.parent_id
+        call.own, call.other, call.parent_id = item.own, item.other, self._present(item.parent_id)
         call.attributes = item.attributes
+        if item.recording is False:
+            call.recording = False
         call.is_listed = True
         call.allowed = None if item.allowed is None else int(item.allowed) & ALL_BITS
         if item.answered_at is not None:
@@ -1523,17 +1722,36 @@ class Line:
         self._learn_former_ids(call, item)
         self._begin(call, snapshot)
         self._catch_up(call, item, snapshot)
+        self._switch_over(call, item, snapshot)
 
-    def _learn_former_ids(self, call: _OpenCall, item: reports.CallSnapshot) -> None:
-        learnt = False
+    def _switch_over(self, call: _OpenCall, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
+        """Say, as if it had been reported, that a call is recorded or muted, or no longer, unless something newer was told."""
+        is_recorded, is_muted = item.recording, item.muted
+        records = is_recorded is not None and is_recorded is not call.recording
+        mutes = is_muted is not None and is_muted is not call.muted
+        if not records and not mutes:
+            return
+        if self._asked_at_seq is not None and call.heard_seq > self._asked_at_seq:
+            # It may have been this that was heard.
+            call.is_left_out = True
+            return
+        at, raw = snapshot.at, snapshot.raw
+        if is_recorded is not None and records:
+            self._apply_recording(reports.RecordingReport(at=at, call_id=call.id, on=is_recorded, raw=raw))
+        if is_muted is not None and mutes:
+            self._apply_muted(reports.Muted(at=at, call_id=call.id, on=is_muted, raw=raw))
+
+    def _learn_former_ids(self, call: _OpenCall, item: reports.CallSnapshot) -> list[str]:
+        learnt: list[str] = []
         for former_id in item.former_ids:
             if former_id != call.id and former_id not in self._ended and self._known(former_id) is None:
-                call.former_ids = (*call.former_ids, former_id)
-                call.frozen = None
-                self._former[former_id] = call.id
-                self._line_changed = learnt = True
+                self._had_names(call, (former_id,))
+                learnt.append(former_id)
         if learnt:
+            call.frozen = None
+            self._line_changed = True
             self._settle(call)
+        return learnt
 
     def _catch_up(self, call: _OpenCall, item: reports.CallSnapshot, snapshot: reports.Snapshot) -> None:
         """Say, as if it had been reported, what must have happened to a call since it was as the line knows it."""

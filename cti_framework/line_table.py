@@ -147,15 +147,18 @@ ADOPTED_AS: Final[Mapping[type[reports.CallReport], CallState]] = MappingProxyTy
         reports.Conferenced: _S.UNKNOWN,
         reports.Held: _S.CONNECTED,
         reports.Retrieved: _S.CONNECTED,
-        reports.Tones: _S.CONNECTED,
-        reports.RecordingReport: _S.CONNECTED,
+        reports.Tones: _S.UNKNOWN,
+        reports.RecordingReport: _S.UNKNOWN,
         reports.InfoChanged: _S.UNKNOWN,
         reports.MediaStarted: _S.UNKNOWN,
         reports.MediaVideoStarted: _S.UNKNOWN,
         reports.Muted: _S.UNKNOWN,
     }
 )
-"""What an unseen call is taken to do before the first report about it is applied. What is not here adopts nothing."""
+"""What an unseen call is taken to do before the first report about it is applied. What is not here adopts nothing.
+
+No call goes back, so what is only likely is not taken for certain: a call can be recorded, and tones be heard, while it rings.
+"""
 
 # Flag arithmetic costs about a microsecond each and hashing a member half of that; the hot path works on plain numbers.
 # Who holds a call is a number too: the sum of SIDE_BITS.

@@ -96,10 +96,20 @@ class Liveness:
         self._silent_from = self._clock()
         self._probed_at = None
 
+    def cannot_ask(self) -> None:
+        """Say that the question cannot be asked on this connection at all: nothing is asked any more, and silence is none."""
+        self._watches_silence = self._is_suspected = False
+        self._probed_at = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a question is open."""
+        return self._probed_at is not None
+
     @property
     def is_asking(self) -> bool:
         """Whether a question is open, or about to be asked."""
-        return self._is_suspected or self._probed_at is not None
+        return self._is_suspected or self.is_open
 
     @property
     def silent_seconds(self) -> float:

@@ -205,9 +205,9 @@ class CtiModel(Verbs):
     def _make_provider(self, provider_class: type[BaseCtiProvider], context: ProviderContext) -> BaseCtiProvider:
         try:
             return provider_class(context)
-        except CtiError:
+        except (CtiError, KeyboardInterrupt):
             raise
-        except Exception as error:  # whatever a plugin raises is named with the plugin
+        except BaseException as error:  # whatever a plugin raises is named with the plugin
             raise PluginError(
                 f"Provider {self.provider_name!r} cannot be made: it raised {type(error).__name__}, a fault of the plugin.",
                 step="make_provider",
@@ -492,12 +492,14 @@ class CtiModel(Verbs):
 
     def _report(self, *reports: Report) -> None:
         keeper, line = self._keeper, self._line
+        # What is left of a question to a connection that is over speaks for no other one.
+        is_left = keeper.questions.has_left and keeper.questions.is_of_one_left()
         events: list[Event] = []
         for report in reports:
-            if type(report) is not Trouble:
+            if type(report) is not Trouble and not is_left:
                 # Trouble may be the plugin's own: that the PBX is silent, for instance.
                 self._liveness.heard()
-            if not keeper.is_live:
+            if is_left or not keeper.is_live:
                 # A leftover of a connection that is over would make the session look alive.
                 line.refusals["not_connected"] += 1
                 self._on_refused(Refusal("not_connected", report))

@@ -1,8 +1,9 @@
 """How a PBX may be spoken to: whose certificates are trusted, who we say that we are, and never in plain text unawares.
 
 What is on the way between a host and its PBX reads along where nothing is encrypted: passwords, who calls whom, links to
-recordings. So ``ws://`` and ``http://`` go to this computer alone, unless the settings say otherwise, and even then it is said
-aloud. Certificates are always checked; who has an authority of their own names its file, and nobody can switch the check off.
+recordings. So ``ws://``, ``http://`` and ``tcp://`` go to this computer alone, unless the settings say otherwise, and even then
+it is said aloud. Certificates are always checked; who has an authority of their own names its file, and nobody can switch the
+check off.
 
 Files are read again when they change: certificates are renewed while a host runs. Where the new ones cannot be used (a program
 may be just writing them) those read before stay in use, and the log says so.
@@ -14,6 +15,7 @@ import ipaddress
 import threading
 from collections.abc import Hashable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkPolicy", "is_exposed"]
 
-_PLAIN_SCHEMES: Final = frozenset({"ws", "http"})
+_ENCRYPTED_INSTEAD: Final = MappingProxyType({"ws": "wss", "http": "https", "tcp": "tls"})
+"""What is spoken in plain text, and what is to be spoken in its place."""
 
 _Stamps = tuple[tuple[int, int, int] | None, ...]
 
@@ -41,15 +44,15 @@ def is_exposed(url: str) -> bool:
         url: The address.
 
     Returns:
-        Whether it is ``ws://`` or ``http://``, and not certainly on this computer: ``localhost``, ``127.0.0.0/8`` or ``::1``.
-        An address that cannot be understood is not: nothing connects to it.
+        Whether it is ``ws://``, ``http://`` or ``tcp://``, and not certainly on this computer: ``localhost``, ``127.0.0.0/8`` or
+        ``::1``. An address that cannot be understood is not: nothing connects to it.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
         return False
-    return parts.scheme in _PLAIN_SCHEMES and not _is_loopback(host)
+    return parts.scheme in _ENCRYPTED_INSTEAD and not _is_loopback(host)
 
 
 def _is_loopback(host: str) -> bool:
@@ -131,12 +134,12 @@ class NetworkPolicy:
             url: The address.
 
         Raises:
-            AddressError: It is ``ws://`` or ``http://`` on another computer, and ``allow_plain_text`` is off.
+            AddressError: It is ``ws://``, ``http://`` or ``tcp://`` on another computer, and ``allow_plain_text`` is off.
         """
         if is_exposed(url) and not self.allow_plain_text:
             from cti_framework.transport import safe_url
 
-            encrypted = "wss" if urlsplit(url).scheme == "ws" else "https"
+            encrypted = _ENCRYPTED_INSTEAD[urlsplit(url).scheme]
             raise AddressError(
                 f"{safe_url(url)} is not encrypted: whoever is on the way could read passwords and calls. Nothing was sent.",
                 remedy=f"Write {encrypted}:// if it can be had there. Where the way is safe by other means, an administrator may"
@@ -186,13 +189,14 @@ class NetworkPolicy:
                 context.load_cert_chain(
                     self.tls_client_certificate_file, self.tls_client_key_file, lambda: self.tls_client_key_password or ""
                 )
-            except OSError as error:
+            except (OSError, ValueError) as error:
+                # OpenSSL takes no password that is longer than a kilobyte, or that cannot be encoded.
                 problem = self._client_problem(error)
             else:
                 return context
         raise SettingsError("The files for TLS cannot be used.", problems=(problem,), remedy="Change what the line below names.")
 
-    def _client_problem(self, error: OSError) -> str:
+    def _client_problem(self, error: OSError | ValueError) -> str:
         """Say which of the two files is at fault: OpenSSL does not."""
         certificate, key = self.tls_client_certificate_file, self.tls_client_key_file
         assert certificate is not None

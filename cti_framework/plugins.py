@@ -140,7 +140,9 @@ class _Plugin:
         record = self.record
         try:
             return self.entry_point.load()
-        except (Exception, SystemExit) as error:  # isolates the plugin; a module may well end in sys.exit()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # isolates the plugin; a module may well end in sys.exit()
             self.set(PluginStatus.IMPORT_FAILED, _in_words(error))
             raise PluginImportError(
                 f"The {record.kind.value} '{record.name}' of {record} cannot be imported: {_in_words(error)}.",
@@ -294,7 +296,8 @@ class Plugins:
         suffix = _canonical(name) if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) else "<name>"
         return ProviderNotFoundError(
             " ".join(sentences),
-            remedy=f"Correct cti.provider, or install it: pip install {_DISTRIBUTION_OF_PROVIDER.format(name=suffix)}.",
+            remedy="Correct cti.provider, or install what brings it, for example:"
+            f" pip install {_DISTRIBUTION_OF_PROVIDER.format(name=suffix)}.",
         )
 
 
@@ -396,7 +399,9 @@ def _quietly(act: Callable[[], object]) -> None:
 def _made(plugin: _Plugin, companion: type) -> object:
     try:
         made: object = companion()
-    except (Exception, SystemExit) as error:  # isolates the plugin
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # isolates the plugin
         plugin.set(PluginStatus.IMPORT_FAILED, _in_words(error))
         raise PluginImportError(
             f"The companion '{plugin.record.name}' of {plugin.record} cannot be made: {_in_words(error)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +36,13 @@ class PrivateFile:
         self._target: Path | None = None
         self._new: Path | None = path
         if force:
-            target = Path(os.path.realpath(path))
-            if target.exists() and not target.is_file():
+            if _is_device(path):
                 self._new = None
-                self.descriptor = os.open(target, os.O_WRONLY | _AT_ONCE)
+                self.descriptor = os.open(path, os.O_WRONLY | _AT_ONCE)
                 if _AT_ONCE:
                     os.set_blocking(self.descriptor, True)
                 return
+            target = Path(os.path.realpath(path))
             self._target, self._new = target, target.with_name(f".{target.name}.new")
             self._new.unlink(missing_ok=True)
         self.descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWN)
@@ -64,3 +65,12 @@ class PrivateFile:
         if self._new is not None:
             self._new.unlink(missing_ok=True)
             self._new = None
+
+
+def _is_device(path: Path) -> bool:
+    """Tell whether there is anything but a file."""
+    try:
+        # As the system goes there: behind /dev/stdout may be a pipe, to which no path leads.
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False

@@ -16,17 +16,30 @@ from cti_framework.cancellation import fault_of
 from cti_framework.clock import SessionClock
 from cti_framework.errors import (
     CommandError,
-    CommandRefusedError,
+    CommandStage,
     ConnectionFailedError,
     NetworkError,
+    NotConnectedError,
+    NotSupportedError,
     OutageKind,
     told_error,
     traceback_text,
 )
 from cti_framework.liveness import Liveness, LivenessStep
 from cti_framework.provider import BaseCtiProvider
+from cti_framework.questions import OutOfTime, Questions
 
 __all__ = ["ConnectionWatch"]
+
+
+class _Proof:
+    """What those are told who wait for one question's outcome."""
+
+    __slots__ = ("decided", "is_asked")
+
+    def __init__(self) -> None:
+        self.decided = anyio.Event()
+        self.is_asked = True
 
 
 class ConnectionWatch:
@@ -37,38 +50,63 @@ class ConnectionWatch:
         name: By what it is named in logs and errors.
         clock: The session's clock.
         liveness: Says when to ask.
+        questions: Wait for the provider.
         log: Where to log.
 
     Attributes:
-        can_ask: Whether the provider has a question at all.
-        faults: How often it failed to ask by a fault of the plugin.
+        can_ask: Whether the provider has a question at all, and has not said that it cannot ask it on this connection.
     """
 
-    __slots__ = ("_clock", "_is_fault_told", "_liveness", "_log", "_name", "_nap", "_proved", "_provider", "can_ask", "faults")
+    __slots__ = (
+        "_clock",
+        "_has_question",
+        "_is_fault_told",
+        "_liveness",
+        "_log",
+        "_name",
+        "_nap",
+        "_next",
+        "_open",
+        "_provider",
+        "_questions",
+        "can_ask",
+    )
 
-    def __init__(self, provider: BaseCtiProvider, *, name: str, clock: SessionClock, liveness: Liveness, log: Any) -> None:
+    def __init__(
+        self,
+        provider: BaseCtiProvider,
+        *,
+        name: str,
+        clock: SessionClock,
+        liveness: Liveness,
+        questions: Questions,
+        log: Any,
+    ) -> None:
         self._provider = provider
         self._name = name
         self._clock = clock
         self._liveness = liveness
+        self._questions = questions
         self._log = log
         self._nap: anyio.CancelScope | None = None
-        self._proved: anyio.Event | None = None
+        # Who waits for the question that is open, and who asked since: for him it proves nothing.
+        self._open: _Proof | None = None
+        self._next: _Proof | None = None
         self._is_fault_told = False
-        self.faults = 0
-        self.can_ask = type(provider).probe is not BaseCtiProvider.probe
+        self.can_ask = self._has_question = type(provider).probe is not BaseCtiProvider.probe
 
     def begin(self) -> None:
         """Say that a connection comes into being."""
         self._is_fault_told = False
+        self.can_ask = self._has_question
         self._liveness.restart(watches_silence=self.can_ask)
 
     def end(self) -> None:
         """Say that the connection is over: who waits to know whether it lives knows now."""
         self._nap = None
-        if self._proved is not None:
-            self._proved.set()
-            self._proved = None
+        self._decide_open()
+        self._begin_next()
+        self._decide_open()
 
     def suspect(self) -> None:
         """Have the PBX asked at once, if it can be asked."""
@@ -77,11 +115,29 @@ class ConnectionWatch:
             if self._nap is not None:
                 self._nap.cancel()
 
-    async def wait_proved(self) -> None:
-        """Wait until no question is open, or the connection is over."""
-        if self._proved is None:
-            self._proved = anyio.Event()
-        await self._proved.wait()
+    async def wait_proved(self) -> bool:
+        """Wait until the first question that is asked from now on is decided, or the connection is over.
+
+        Returns:
+            Whether it was asked; not where the provider could not ask it, or failed to.
+        """
+        if self._next is None:
+            self._next = _Proof()
+        proof = self._next
+        await proof.decided.wait()
+        return proof.is_asked
+
+    def _begin_next(self) -> None:
+        self._open, self._next = self._next, None
+
+    def _decide_open(self) -> None:
+        if self._open is not None:
+            self._open.decided.set()
+            self._open = None
+
+    def _proves_nothing(self) -> None:
+        if self._open is not None:
+            self._open.is_asked = False
 
     async def keep(self, give_up: Callable[[ConnectionFailedError], None], seconds: float = inf) -> None:
         """Ask the PBX whether it is still there, where there is reason to, until it is not.
@@ -99,15 +155,20 @@ class ConnectionWatch:
             if step is LivenessStep.DEAD:
                 give_up(self._dead())
                 return
+            if not liveness.is_open or step is LivenessStep.PROBE:
+                self._decide_open()
             if step is LivenessStep.PROBE:
+                self._begin_next()
                 lost = await self._ask()
                 if lost is not None:
                     give_up(lost)
                     return
                 continue
-            if not liveness.is_asking and self._proved is not None:
-                self._proved.set()
-                self._proved = None
+            if not liveness.is_asking and self._next is not None:
+                # He asked what cannot be asked any more.
+                self._begin_next()
+                self._proves_nothing()
+                self._decide_open()
             now = clock()
             if now >= ends_at:
                 return
@@ -119,15 +180,10 @@ class ConnectionWatch:
     async def _ask(self) -> ConnectionFailedError | None:
         """Ask once; what kept the question from being sent, where the connection has broken."""
         try:
-            with anyio.move_on_after(self._liveness.policy.probe_timeout_seconds):
-                await self._provider.probe()
-                self._liveness.answered()
-        except CommandRefusedError:
-            # Who refuses is there.
+            await self._questions.ask("probe", self._provider.probe, self._liveness.policy.probe_timeout_seconds)
             self._liveness.answered()
-        except CommandError as error:
-            # Something else may still be heard in what is left of the time.
-            self._log.debug("cti.connection.probe_failed", provider=self._name, **error.describe())
+        except OutOfTime:
+            pass
         except BaseException as error:
             fault = fault_of(error)
             if fault is None:
@@ -135,13 +191,32 @@ class ConnectionWatch:
             told = told_error(fault) if isinstance(fault, Exception) else None
             if isinstance(told, ConnectionFailedError):
                 return told
-            # Whatever else a plugin raises is named with the plugin, and proves nothing: neither life nor death.
-            if not self._is_fault_told:
-                self._is_fault_told = True
-                self._log.error("cti.provider.raised", provider=self._name, verb="probe", stack=traceback_text(fault))
-            self.faults += 1
-            self._liveness.withdraw()
+            if isinstance(told, CommandError):
+                self._not_answered(told)
+            else:
+                # Whatever else a plugin raises is named with the plugin, and proves nothing: neither life nor death.
+                if not self._is_fault_told:
+                    self._is_fault_told = True
+                    self._log.error("cti.provider.raised", provider=self._name, verb="probe", stack=traceback_text(fault))
+                self._proves_nothing()
+                self._liveness.withdraw()
         return None
+
+    def _not_answered(self, error: CommandError) -> None:
+        self._log.debug("cti.connection.probe_failed", provider=self._name, **error.describe())
+        if isinstance(error, NotSupportedError):
+            # An old server that knows no ping is no dead one. The next connection may be to a newer one.
+            self.can_ask = False
+            self._proves_nothing()
+            self._liveness.cannot_ask()
+        elif error.stage in (CommandStage.REJECTED, CommandStage.ACCEPTED):
+            # Who refuses is there.
+            self._liveness.answered()
+        elif error.stage is CommandStage.NOT_SENT and not isinstance(error, NotConnectedError):
+            # What was not asked needs no answer.
+            self._proves_nothing()
+            self._liveness.withdraw()
+        # Else something may still be heard in what is left of the time.
 
     def _dead(self) -> NetworkError:
         if self._provider.unacknowledged_bytes():

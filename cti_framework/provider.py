@@ -237,10 +237,10 @@ class ProviderContext:
         """Give what a connection is to be secured with, for what is no WebSocket: the same as `open_websocket` uses.
 
         Args:
-            url: The address that is connected to.
+            url: The address that is connected to; of a bare socket ``tls://host:port`` or ``tcp://host:port``.
 
         Returns:
-            The context for ``wss://`` and ``https://``; ``None`` for others.
+            The context for ``wss://``, ``https://`` and ``tls://``; ``None`` for others.
 
         Raises:
             AddressError: It would be spoken to in plain text over a network, and the settings do not allow that.
@@ -248,7 +248,7 @@ class ProviderContext:
         """
         self.network.check(url)
         scheme = url.strip().partition(":")[0].lower()
-        if scheme in ("wss", "https"):
+        if scheme in ("wss", "https", "tls"):
             # Certificates are read from files.
             return self.network.ready_ssl_context or await call_in_thread("cti: tls", self.network.ssl_context)
         if is_exposed(url) and not self._told_exposed:
@@ -452,7 +452,8 @@ class BaseCtiProvider(ABC):
         The core asks after each log in, and where a command that begins a call was not confirmed; two may be under way at once.
 
         Returns:
-            All it knows; ``complete=False`` where the PBX can only tell a part.
+            All it knows; ``complete=False`` where the PBX can only tell a part. Where the PBX uses the identifier of a call that
+            is over again, ``started_at`` tells the calls apart.
 
         Raises:
             CommandError: The PBX did not answer, or refused.
@@ -493,7 +494,9 @@ class BaseCtiProvider(ABC):
 
         Raises:
             ConnectionFailedError: The connection has broken. It is given up with this error.
-            CommandError: The PBX did not answer, or refused; who refuses is there.
+            NotSupportedError: It cannot be asked on this connection, whose server is too old for it, say; it is not asked
+                again on it, and what ``run()`` notices itself is all that is noticed.
+            CommandError: The PBX did not answer, or refused; who refuses is there. One that was not sent proves nothing.
         """
         self._not_supported("probe")
 

@@ -29,6 +29,7 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 
+from cti_framework.json_text import read_json
 from cti_framework.redaction import SecretRedactor
 
 __all__ = ["FlightRecorder", "FrameData", "FrameDirection"]
@@ -244,7 +245,9 @@ class FlightRecorder:
             for follower in self._followers:
                 try:
                     follower.told(line)
-                except Exception as error:  # noqa: BLE001  # a host's own code, which is named in the log
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001  # a host's own code, which is named in the log
                     self._leave(follower)
                     log = self._log or structlog.get_logger("cti_framework")
                     # Its words may hold a frame.
@@ -325,17 +328,15 @@ def _without_secrets(data: FrameData) -> FrameData:
 def _decoded(direction: FrameDirection, data: FrameData) -> Any:
     if direction in (FrameDirection.OPEN, FrameDirection.CLOSE) or data is None or isinstance(data, Mapping):
         return data.decode("utf-8", "backslashreplace") if isinstance(data, bytes | bytearray) else data
-    # Loaded with the first frame that is read: importing the core stays light.
-    import orjson
-
     try:
-        return orjson.loads(data)
+        return read_json(data)
     except ValueError:
         # What is no JSON stands in a capture as a text.
         return data.decode("utf-8", "backslashreplace") if isinstance(data, bytes | bytearray) else data
 
 
 def _json(value: Any) -> str:
+    # Loaded with the first frame that is read: importing the core stays light.
     import orjson
 
     try:

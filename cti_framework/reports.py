@@ -3,7 +3,8 @@
 A report is what the PBX made known, without policy: no state, no features, no order. ``Line`` alone turns reports into
 those. Each carries ``at``: when it happened, on the session's clock (``context.clock``), aware and in UTC.
 
-``call_id`` is the PBX's identifier. ``Line`` knows former ones too, and adopts a call that it has not seen begin.
+``call_id`` is the PBX's identifier. ``Line`` knows former ones too, and adopts a call that it has not seen begin. A PBX may use
+the identifier of a call that is over again: a beginning a minute or more after the end is another call's.
 In reports about a call that has begun, a party that is ``None`` means "nothing new about it".
 """
 
@@ -366,10 +367,13 @@ class CallSnapshot:
         answered_at: When the own device was picked up.
         connected_at: When both could first talk.
         attributes: Free data from the PBX.
-        allowed: What the PBX accepts for it, if it says so.
+        allowed: What the PBX accepts for it, if it says so; ``None``: as ``Allowed`` said since the connection was made, and what
+            was said before it is forgotten.
         ended_at: Of one that is over, when it ended; ``None``: not known.
         cause: Of one that is over, why, in common words; ``None``: not known.
         pbx_cause: Of one that is over, why, in the PBX's.
+        recording: Whether it is being recorded; ``None``: not known.
+        muted: Whether the operator's microphone is off in it; ``None``: not known.
     """
 
     call_id: str
@@ -388,6 +392,8 @@ class CallSnapshot:
     ended_at: datetime | None = None
     cause: EndCause | None = None
     pbx_cause: str | None = None
+    recording: bool | None = None
+    muted: bool | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -22,6 +22,7 @@ import anyio.abc
 import attrs
 import structlog
 
+from cti_framework.cancellation import fault_of
 from cti_framework.errors import (
     ConnectionFailedError,
     CtiError,
@@ -206,14 +207,12 @@ class SharedConnections:
                     # One socket at a time, also where the last user has left and another comes at once.
                     await before.gone.wait()
                 await opener(connection.opened)
-        except Exception as raised:  # noqa: BLE001  # whatever a plugin raises is named, and ends its connection only
-            error = self._named(raised)
-        except BaseExceptionGroup as group:
-            # A task group of the plugin's that is cancelled can hand on the cancellation and its tasks' faults together.
-            _, faults = group.split(anyio.get_cancelled_exc_class())
-            if not isinstance(faults, ExceptionGroup):
+        except BaseException as raised:
+            # Whatever a plugin raises is named, and ends its connection only.
+            fault = fault_of(raised)
+            if fault is None:
                 raise
-            error = self._named(faults)
+            error = self._named(fault)
         finally:
             if self._connections.get(key) is connection:
                 del self._connections[key]
@@ -247,8 +246,8 @@ class SharedConnections:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
             await connection.gone.wait()
 
-    def _named(self, error: Exception) -> CtiError:
-        told = told_error(error)
+    def _named(self, error: BaseException) -> CtiError:
+        told = told_error(error) if isinstance(error, Exception) else None
         if told is None:
             # As text: a renderer that is given the exception may show local variables, so secrets.
             self._log.error("cti.shared.raised", stack=traceback_text(error))

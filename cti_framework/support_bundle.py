@@ -205,9 +205,8 @@ def _files(bundle: SupportBundle, log: Iterable[str]) -> Iterator[tuple[str, Ite
         return json_line(shown(value)) + "\n"
 
     def pretty(value: Any) -> str:
-        import orjson
-
-        return orjson.dumps(shown(value), option=orjson.OPT_INDENT_2).decode() + "\n"
+        # Not orjson: it knows neither half a character nor a large number, and a bundle is written of whatever was told.
+        return json.dumps(shown(value), indent=2, ensure_ascii=False) + "\n"
 
     def frame(text: str) -> str:
         # As objects: in a line of JSON the end of a secret would be guessed, and what is behind it could not be read any more.

@@ -12,9 +12,16 @@ import anyio.from_thread
 import anyio.lowlevel
 import attrs
 
-__all__ = ["call_in_thread"]
+__all__ = ["EndedThreadError", "call_in_thread"]
 
 T = TypeVar("T")
+
+
+class EndedThreadError(Exception):
+    """What was called ended its thread with what is no ``Exception``, which is the cause: ``sys.exit()``, say.
+
+    Raised as it is in the task that waits, that would end the event loop, or pass for the task's own cancellation.
+    """
 
 
 @attrs.define(eq=False, repr=False)
@@ -35,7 +42,10 @@ async def call_in_thread(name: str, act: Callable[..., T], *arguments: object) -
         arguments: Its arguments.
 
     Returns:
-        What it returns. What it raises comes out as it is.
+        What it returns. An ``Exception`` that it raises comes out as it is, and Ctrl-C does.
+
+    Raises:
+        EndedThreadError: It raised something else.
     """
     done = anyio.Event()
     token = anyio.lowlevel.current_token()
@@ -56,7 +66,10 @@ async def call_in_thread(name: str, act: Callable[..., T], *arguments: object) -
     thread.start()
     await done.wait()
     thread.join()
-    if outcome.error is not None:
-        raise outcome.error
+    error = outcome.error
+    if isinstance(error, Exception | KeyboardInterrupt):
+        raise error
+    if error is not None:
+        raise EndedThreadError(f"It ended its thread with {type(error).__name__}.") from error
     value: T = outcome.value
     return value

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -34,11 +37,21 @@ Examples:
 """
 
 _ZIP: Final = b"PK"
+_DAMAGED: Final = (ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+"""What Python raises for archives that are cut, damaged, encrypted, or compressed in a way that it does not know."""
 _OVER: Final = "The connection was over here."
 
 
+class _CaptureFile(click.File):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except RuntimeError:
+            self.fail("the standard input is closed.", param, ctx)
+
+
 @click.command(short_help="Feed captured frames to a protocol.", epilog=_EPILOG)
-@click.argument("file", type=click.File("rb"), metavar="FILE")
+@click.argument("file", type=_CaptureFile("rb"), metavar="FILE")
 @provider_option
 @click.option(
     "--callbacks",
@@ -69,14 +82,11 @@ def replay(invocation: Invocation, file: io.BufferedReader, provider: str | None
                 _tell(output, line, session.events(line))
         if capture.is_bundle and not session.lines:
             output.note("The bundle holds no frames: the provider has no wire, or was never connected.")
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, OverflowError) as error:
+        # What a provider makes of a line that is none, or of a time that no calendar knows.
         if isinstance(error, CtiError):
             raise
-        raise CtiError(
-            f"{file.name} cannot be replayed: {error}.",
-            step="replay",
-            remedy="It must be a support bundle, or one JSON object a line, as frames were captured.",
-        ) from error
+        raise _not_replayed(file.name, error) from error
     return 0
 
 
@@ -96,17 +106,43 @@ class _Capture:
 
 
 def _read(file: io.BufferedReader) -> _Capture:
-    if not file.peek(len(_ZIP)).startswith(_ZIP):
-        return _Capture(line.decode() for line in file)
-    # A zip is read from its end, and a pipe has none.
-    archive = zipfile.ZipFile(io.BytesIO(file.read()))
-    names = archive.namelist()
-    if FRAMES not in names or DIAGNOSIS not in names:
-        raise ValueError("it is no support bundle")
-    diagnosis = json.loads(archive.read(DIAGNOSIS))
-    provider = diagnosis.get("provider") if isinstance(diagnosis, dict) else None
-    lines = (line.decode() for line in archive.open(FRAMES))
-    return _Capture(lines, provider if isinstance(provider, str) else None, is_bundle=True)
+    with _reading(file.name):
+        if not file.peek(len(_ZIP)).startswith(_ZIP):
+            return _Capture(_lines(file.name, file))
+        # A zip is read from its end, and a pipe has none.
+        archive = zipfile.ZipFile(io.BytesIO(file.read()))
+        names = archive.namelist()
+        if FRAMES not in names or DIAGNOSIS not in names:
+            raise ValueError("it is no support bundle")
+        if archive.testzip() is not None:
+            raise ValueError("what it holds is damaged")
+        diagnosis = json.loads(archive.read(DIAGNOSIS))
+        provider = diagnosis.get("provider") if isinstance(diagnosis, dict) else None
+        lines = _lines(file.name, archive.open(FRAMES))
+        return _Capture(lines, provider if isinstance(provider, str) else None, is_bundle=True)
+
+
+def _lines(name: str, file: Iterable[bytes]) -> Iterator[str]:
+    # What fails while a line is used is raised elsewhere: here comes only what fails while it is read.
+    with _reading(name):
+        for line in file:
+            yield line.decode()
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as error:
+        raise _not_replayed(name, error) from error
+
+
+def _not_replayed(name: str, error: Exception) -> CtiError:
+    return CtiError(
+        f"{name} cannot be replayed: {str(error) or type(error).__name__}.",
+        step="replay",
+        remedy="It must be a support bundle, or one JSON object a line, as frames were captured.",
+    )
 
 
 class _Session:

@@ -12,11 +12,12 @@ import anyio
 import attrs
 import structlog
 
+from cti_framework.cancellation import fault_of
 from cti_framework.errors import CtiError, HookError, StepTimeoutError
 from cti_framework.hooks.account import Implementation
 from cti_framework.hooks.driven import Driven, GivenUp, begin_apart
 from cti_framework.hooks.told import GRACE_SECONDS
-from cti_framework.threads import call_in_thread
+from cti_framework.threads import EndedThreadError, call_in_thread
 
 if TYPE_CHECKING:
     from cti_framework.provider import CtiUser
@@ -181,14 +182,20 @@ class AskedHooks:
                     )
             except CtiError:
                 raise
-            except Exception as error:  # isolates the plugin
-                account.failed(hook, error)
+            except BaseException as error:
+                # Isolates the plugin, whatever it raises.
+                fault = fault_of(error)
+                if fault is None:
+                    raise
+                if isinstance(fault, EndedThreadError) and fault.__cause__ is not None:
+                    fault = fault.__cause__
+                account.failed(hook, fault)
                 raise HookError(
                     # Without the plugin's own words: they can hold a secret, such as a directory's password.
-                    f"The plugin '{account.name}' failed in {hook}: it raised {type(error).__name__}.",
+                    f"The plugin '{account.name}' failed in {hook}: it raised {type(fault).__name__}.",
                     step=hook.removeprefix("cti_"),
                     remedy=f"The log has the traceback. Mend the plugin, or add '{account.name}' to cti.disabled_plugins.",
-                ) from error
+                ) from fault
             if answer is not None:
                 return account.name, answer
         return "", None

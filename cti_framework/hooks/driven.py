@@ -85,7 +85,7 @@ class Driven:
     def _leave(self) -> None:
         try:
             waits_for = self.coroutine.throw(GivenUp())
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001  # a plugin that is given up has nothing to say any more
             return

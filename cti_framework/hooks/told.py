@@ -18,7 +18,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from cti_framework.cancellation import is_ours
+from cti_framework.cancellation import fault_of
 from cti_framework.errors import CtiError
 from cti_framework.events import Event, ResyncRequired
 from cti_framework.hooks.account import Account, Implementation
@@ -177,7 +177,9 @@ class Queue:
             return
         try:
             driven = Driven(implementation.call(model, event), self._run.clock)
-        except Exception as error:  # noqa: BLE001 - isolates the plugin
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - isolates the plugin: nothing was awaited, so no cancellation is this task's
             account.failed(hook, error)
             account.did_wrong()
             return
@@ -187,19 +189,18 @@ class Queue:
         try:
             with call.scope:
                 await driven
-        except anyio.get_cancelled_exc_class() as error:
-            if is_ours():
-                raise
-            account.failed(hook, error)
-            did_well = False
         except GivenUp:
             # Somebody has said so already.
             did_well = False
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - isolates the plugin
+        except BaseException as error:
+            # Isolates the plugin, whatever it raises.
+            fault = fault_of(error)
+            if fault is None:
+                raise
             did_well = False
             # Trio complains of scopes that what was left has not closed.
             if not driven.is_left:
-                account.failed(hook, error)
+                account.failed(hook, fault)
         finally:
             self.call = None
         if driven.is_left:

@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from cti_framework.cancellation import fault_of
 from cti_framework.errors import CtiError, NotAllowedNowError, SessionClosedError, traceback_text
 from cti_framework.events import ProviderState
 from cti_framework.hub._entry import LIVING, Entry
@@ -272,13 +273,12 @@ class CtiHub:
             await self._open_and_wait(entry)
         except CtiError as raised:
             state, error = HubSessionState.FAILED, raised
-        except Exception as raised:  # noqa: BLE001  # whatever ends a session is named with its user and harms no other
-            state, error = HubSessionState.FAILED, self._crashed(entry, raised)
-        except BaseExceptionGroup as group:
-            _, faults = group.split(anyio.get_cancelled_exc_class())
-            if not isinstance(faults, ExceptionGroup):
+        except BaseException as raised:
+            # Whatever ends a session is named with its user and harms no other.
+            fault = fault_of(raised)
+            if fault is None:
                 raise
-            state, error = HubSessionState.FAILED, self._crashed(entry, faults)
+            state, error = HubSessionState.FAILED, self._crashed(entry, fault)
         finally:
             entry.state, entry.error, entry.model = state, error, None
             entry.at = datetime.now(UTC)
@@ -311,7 +311,7 @@ class CtiHub:
             entry.decided.set()
             await entry.closing.wait()
 
-    def _crashed(self, entry: Entry, error: Exception) -> CtiError:
+    def _crashed(self, entry: Entry, error: BaseException) -> CtiError:
         self._log.error("cti.hub.session_crashed", user=entry.user.id, stack=traceback_text(error))
         crashed = CtiError(
             f"The session of user {entry.user.id!r} ended with {type(error).__name__}: a fault.",
@@ -327,7 +327,9 @@ class CtiHub:
         try:
             # In the hub's context: what a host begins here is no part of the session.
             self._context.copy().run(self._on_change, entry.seen())
-        except Exception as error:  # noqa: BLE001  # a host's callback is named and harms no session
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a host's callback is named and harms no session
             self._log.error("cti.hub.on_change_raised", user=entry.user.id, stack=traceback_text(error))
 
 

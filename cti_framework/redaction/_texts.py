@@ -51,11 +51,14 @@ _SEPARATORS: Final = re.compile(r"[^0-9a-z]+")
 _USER_INFO: Final = re.compile(
     # A user and a password that was not encoded, unless they are host and port; or all before the last @ of the authority.
     r"(?<=://)(?:[^\s/?#@:\[]{1,500}:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>@]{0,500}(?:@[^\s/?#\"'<>@]{0,500}){0,9}@"
-    r"|[^\s/?#\"'<>]{0,1000}@)"
+    r"|[^\s/?#\"'<>]{0,1000}@"
+    # A quotation mark belongs to the password if an @ comes before the authority can end, and no port was before it.
+    r"|[^\s/?#@:\[\"'<>]{0,500}:(?!\d{1,5}(?:[/?#]|\\{0,64}[\"'<>](?:[\s,:;)\]}>]|$)|$))[^\s/@]{0,500}@)"
 )
 _HEADER: Final = re.compile(
-    # To the end of the line, also where a line's end is written as \r or \n.
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]{0,40}(?:token|key))[ \t]*:[ \t]*(?:(?!\\[rn])[^\r\n])+",
+    # To the end of the line, also where a line's end is written as \r or \n: then the name follows a letter.
+    r"(?:\b|(?<=\\[rn]))((?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]{0,40}(?:token|key))"
+    r"[ \t]*:[ \t]*(?:(?!\\[rn])[^\r\n])+",
     re.IGNORECASE,
 )
 _LINE: Final = re.compile(
@@ -63,6 +66,11 @@ _LINE: Final = re.compile(
     r"((?:^|(?<=\\[rn]))[ \t]{0,40}([\w.\-]{1,200})[ \t]{0,40}:[ \t]{0,40})((?:(?!\\[rn])\S)+)(?=[ \t]{0,40}(?:\r?$|\\[rn]))",
     re.MULTILINE,
 )
+_PAIR: Final = re.compile(
+    # A pair of name and value as Python and JSON write it, up to where the value begins.
+    r"[(\[]\s*[bBrRuUfF]{0,2}\\{0,64}[\"']([\w.\-]{1,200})\\{0,64}[\"']\s*,\s*(?=[bBrRuUfF]{0,2}\\{0,64}[\"'])"
+)
+_PAIR_END: Final = re.compile(r"\s*,?\s*(?:[)\]]|$)")
 _BEARER: Final = re.compile(r"\bbearer\s+[^\s\"',;]+", re.IGNORECASE)
 _JSON_WEB_TOKEN: Final = re.compile(r"\beyJ[\w-]{4,500}\.[\w-]{4,}\.[\w-]*")
 _BARE: Final = {
@@ -225,6 +233,8 @@ class Texts:
                 shown = _HEADER.sub(rf"\1: {MASK}", shown)
                 if ":" in shown:
                     shown = _LINE.sub(self._without_line, shown)
+                if "," in shown:
+                    shown = self._without_pairs(shown)
                 shown = _without_named(shown, self._named_beside_token if _TOKEN in condensed else self._named)
                 break
         if shown != whole:
@@ -234,6 +244,20 @@ class Texts:
                 self._harmless.clear()
             self._harmless.add(whole)
         return whole
+
+    def _without_pairs(self, text: str) -> str:
+        parts: list[str] = []
+        place = 0
+        for found in _PAIR.finditer(text):
+            opening = _QUOTE.match(text, found.end())
+            if found.start() < place or opening is None or self.kind_of(found[1]) is not Name.SECRET:
+                continue
+            end = _end_of_quoted(text, opening)
+            # A list of names is none.
+            if _PAIR_END.match(text, end):
+                parts += (text[place : found.end()], f"{opening[0]}{MASK}{opening[1]}{opening[2]}")
+                place = end
+        return "".join((*parts, text[place:])) if parts else text
 
     def _without_line(self, line: re.Match[str]) -> str:
         value = line[3]

@@ -175,7 +175,9 @@ class Walk:
                 shown = value if value is None or value is True or value is False or value == "" else MASK
             else:
                 shown = value if key in left_alone else self.value(value, depth + 1)
-            shown_key = key if type(key) is str and not self._texts.knows_values else self.value(key, depth + 1)
+            # Of a plain word that is not known nothing is a secret. Most keys are such.
+            is_word = type(key) is str and key.isidentifier() and not self._texts.knows_values
+            shown_key = key if is_word else self.value(key, depth + 1)
             if copy is None and (shown is not value or shown_key is not key):
                 copy = _beginning(mapping, place)
             if copy is not None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import unquote
 
 import attrs
 
 from cti_framework.redaction import SecretRedactor
 
-__all__ = ["METADATA", "SettingMetadata", "repr_of", "secret_values", "setting"]
+__all__ = ["METADATA", "SettingMetadata", "repr_of", "secret_values", "secrets_in", "setting"]
 
 METADATA: Final = "cti_framework.setting"
 """Under which key an attribute carries its ``SettingMetadata``."""
 
 _BY_NAME: Final = SecretRedactor()
 # An address whose scheme was forgotten.
+_URL_PASSWORD: Final = re.compile(
+    # Not host and port. It ends at the last @ of the authority; one with a slash in it, at the last of all.
+    r"[a-z][a-z0-9+.\-]*://[^/?#@:\[]*:(?!\d{1,5}(?:[/?#]|$))(?:([^/?#]*)|(.*))@",
+    re.IGNORECASE | re.DOTALL,
+)
 _USER_AND_PASSWORD: Final = re.compile(r"(?!sips?:)[^\s@:/]+:[^\s@]+@", re.IGNORECASE)
 
 
@@ -79,7 +85,7 @@ def secret_values(settings: Any) -> tuple[str, ...]:
         settings: An instance of a settings class; of anything else it is nothing.
 
     Returns:
-        Each secret that is set.
+        Each secret that is set, and the password of each URL.
     """
     if not attrs.has(type(settings)):
         return ()
@@ -87,10 +93,26 @@ def secret_values(settings: Any) -> tuple[str, ...]:
     for field in attrs.fields(type(settings)):
         value: Any = getattr(settings, field.name, None)
         metadata: SettingMetadata | None = field.metadata.get(METADATA)
-        if hasattr(value, "get_secret_value"):
-            value = value.get_secret_value()
-        elif metadata is None or not metadata.secret:
-            continue
-        if value is not None and value != "":
-            values.append(str(value))
+        values += secrets_in(value, is_secret=metadata is not None and metadata.secret)
     return tuple(values)
+
+
+def secrets_in(value: Any, *, is_secret: bool) -> list[str]:
+    """Collect what is secret in the value of one setting.
+
+    Args:
+        value: It, also one that keeps a secret.
+        is_secret: Whether the setting is declared as one.
+
+    Returns:
+        The value itself if it is secret, and what a URL in it has for a password: as it is written, and as it is meant.
+    """
+    if hasattr(value, "get_secret_value"):
+        value, is_secret = value.get_secret_value(), True
+    found = [str(value)] if is_secret and value is not None and value != "" else []
+    for text in value if isinstance(value, list | tuple) else (value,):
+        url = _URL_PASSWORD.search(text) if isinstance(text, str) else None
+        if url is not None:
+            password = url[1] or url[2] or ""
+            found += (spelling for spelling in dict.fromkeys((password, unquote(password))) if spelling)
+    return found

@@ -115,13 +115,18 @@ class Field:
         refusal: str | None = None
         try:
             converted = value if passes_as_is(value, expected) else convert(value, expected)
-            if self.attribute.validator is not None:
-                self.attribute.validator(None, self.attribute, converted)
         except conversion_errors:
-            held = "a secret that cannot be used" if self.secret else _shown(value)
-            refusal = f"{self.key}: holds {held} (from {entry.told}); it may hold {self.allowed}"
+            refusal = ""
+        else:
+            if self.attribute.validator is not None:
+                try:
+                    self.attribute.validator(None, self.attribute, converted)
+                except conversion_errors as error:
+                    refusal = _own_words(error)
         if refusal is not None:
-            raise SettingProblem(refusal)
+            # A validator's own words may quote what it was given.
+            held, why = ("a secret that cannot be used", "") if self.secret else (_shown(value), refusal)
+            raise SettingProblem(f"{self.key}: holds {held} (from {entry.told}); it may hold {self.allowed}{why and f'; {why}'}")
         return converted
 
 
@@ -150,3 +155,12 @@ def _field(prefix: str, attribute: attrs.Attribute[Any]) -> Field:
 def _shown(value: Any) -> str:
     text = repr_of(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+def _own_words(error: BaseException) -> str:
+    """What an author's own validator says; of attrs' validators nothing, for what they allow is told anyway."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    raised_in = "" if place is None else str(place.tb_frame.f_globals.get("__name__", ""))
+    return "" if raised_in.partition(".")[0] in ("attr", "attrs") else str(error)

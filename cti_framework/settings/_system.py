@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from cti_framework.errors import SettingsError
+from cti_framework.settings._declared import secrets_in
 from cti_framework.settings._fields import Field, SettingProblem, fields_of
 from cti_framework.settings._sources import (
     CORE_PREFIX,
@@ -200,19 +201,16 @@ class SystemSettings:
             settings_type: As for ``read``.
 
         Returns:
-            Each secret that can be had.
+            Each secret that can be had, and the password of each URL.
         """
         found: list[str] = []
         for field in fields_of(prefix, settings_type):
-            if field.secret:
-                try:
-                    value = self._value_of(field)
-                except SettingProblem:
-                    continue
-                if hasattr(value, "get_secret_value"):
-                    value = value.get_secret_value()
-                if isinstance(value, str) and value:
-                    found.append(value)
+            try:
+                value = self._value_of(field)
+            except SettingProblem:
+                continue
+            if value is not attrs.NOTHING:
+                found += secrets_in(value, is_secret=field.secret)
         return tuple(found)
 
     def secret_problems(self, prefix: str, settings_type: type) -> tuple[str, ...]:
@@ -257,6 +255,9 @@ class SystemSettings:
             fields = [field for one in listed for field in fields_of(prefix, one)]
             keys.update((normalised(field.key), field.key) for field in fields)
             codes.update((normalised(code), field.key) for field in fields for code in field.codes)
+        # A former key of a setting is a code with our own prefix.
+        for prefix, keys in known.items():
+            keys.update((code, key) for code, key in codes.items() if code.startswith(f"{prefix}."))
         provider_names = {normalised(prefix) for prefix in (*prefixes, *others)} - {CORE_PREFIX}
         problems: list[str] = []
         for source in self._sources:
@@ -298,7 +299,7 @@ class SystemSettings:
                         f"{field.key}: given twice with different values, as {first.told} and as {other.told}; keep one"
                     )
             if field.system_only and source.rank is Rank.USER and not source.references:
-                raise SettingProblem(f"{field.key}: {first.told} may not set it; it is a setting of the system alone")
+                raise SettingProblem(f"{field.key}: only the system may set it, and {first.told} does")
             value = self._resolved(field, first, source) if field.secret else field.located(first.value, source.directory)
             return field.converted(value, first)
         if field.required:

@@ -5,7 +5,7 @@ Tools that are the same for every provider (the demo, the conformance kit, the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
 from cti_framework.switchboard.board import Switchboard
@@ -95,10 +95,10 @@ class SwitchboardFarSide:
     Args:
         switchboard: Which.
         presence: The operator's account.
-        cut: What cutting the network does, where there is one.
+        cut: What cutting the network does, where there is one; what it gives is awaited if it can be.
     """
 
-    def __init__(self, switchboard: Switchboard, presence: str, cut: Callable[[], None] | None = None) -> None:
+    def __init__(self, switchboard: Switchboard, presence: str, cut: Callable[[], object] | None = None) -> None:
         self.switchboard = switchboard
         self.presence = presence
         self._cut = cut
@@ -208,7 +208,9 @@ class SwitchboardFarSide:
     async def drop_network(self) -> None:
         """Cut every connection to the PBX, without a goodbye."""
         if self._cut is not None:
-            self._cut()
+            done = self._cut()
+            if isinstance(done, Awaitable):
+                await done
 
     def _leg_at(self, number: str, fits: Callable[[Leg], bool]) -> Leg:
         """The newest leg at that number that the verb fits; else the newest, so that the switch says why it does not."""

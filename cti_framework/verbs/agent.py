@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from cti_framework.agents import AgentFeature
 from cti_framework.verbs.checks import VerbChecks, command
 
@@ -25,8 +27,7 @@ class AgentVerbs(VerbChecks):
         """
         self._check_agent("set_agent_state", AgentFeature.SET_STATE)
         self._check_text("set_agent_state", "state", state)
-        self._keeper.operator_chose()
-        await self._command("set_agent_state", self._timeouts.command_seconds, self._provider.set_agent_state, state, reason)
+        await self._choose("set_agent_state", self._provider.set_agent_state, state, reason)
 
     @command
     async def set_wrap_up(self, on: bool, *, command_id: str | None = None) -> None:
@@ -40,8 +41,7 @@ class AgentVerbs(VerbChecks):
             CommandError: As for every verb.
         """
         self._check_agent("set_wrap_up", AgentFeature.WRAP_UP)
-        self._keeper.operator_chose()
-        await self._command("set_wrap_up", self._timeouts.command_seconds, self._provider.set_wrap_up, on)
+        await self._choose("set_wrap_up", self._provider.set_wrap_up, on)
 
     @command
     async def set_call_centre_mode(self, on: bool, *, command_id: str | None = None) -> None:
@@ -55,5 +55,9 @@ class AgentVerbs(VerbChecks):
             CommandError: As for every verb.
         """
         self._check_agent("set_call_centre_mode", AgentFeature.CALL_CENTRE_MODE)
-        self._keeper.operator_chose()
-        await self._command("set_call_centre_mode", self._timeouts.command_seconds, self._provider.set_call_centre_mode, on)
+        await self._choose("set_call_centre_mode", self._provider.set_call_centre_mode, on)
+
+    async def _choose(self, verb: str, act: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        command = self._commands.current()
+        with self._keeper.operator_chooses(verb, *arguments, is_sent=lambda: command.is_sent):
+            await self._command(verb, self._timeouts.command_seconds, act, *arguments)

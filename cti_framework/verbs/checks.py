@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from cti_framework.agents import AgentFeature
 from cti_framework.calls import Call, CallFeature
 from cti_framework.cancellation import is_ours
-from cti_framework.commands import Command, Commands, CommandTimeouts
+from cti_framework.commands import Command, Commands, CommandTimeouts, like
 from cti_framework.connection import ConnectionKeeper
 from cti_framework.errors import (
     CommandError,
@@ -35,7 +35,7 @@ from cti_framework.events import Event, ProviderState
 from cti_framework.line import Line
 from cti_framework.provider import BaseCtiProvider, Capabilities
 from cti_framework.verbs.patience import OutOfTime, Patience
-from cti_framework.verbs.search import CallSearch
+from cti_framework.verbs.search import CallSearch, is_same_number
 
 __all__ = ["VerbChecks", "command"]
 
@@ -141,10 +141,11 @@ class VerbChecks(ABC):
             asked_at=self.now(),
             number=number,
             parent_id=parent_id,
-            # What another command began is not this one's.
-            is_anothers=lambda call: self._commands.is_anothers(command, call),
+            is_anothers=lambda call: self._is_anothers(command, call),
+            questions=self._keeper.questions,
             log=self._log,
         )
+        command.number = number
         # Whoever asked may be cancelled; who asks for the same command again has it looked for.
         command.look_again = lambda error: self._look_again(command, search, error)
         try:
@@ -175,23 +176,38 @@ class VerbChecks(ABC):
 
     async def _found(self, command: Command, search: CallSearch, error: CommandError) -> Call | None:
         """Look for the call of a command that ended in an error. Where it is not found, the error says what was seen."""
-        found = await search.find(self._timeouts.resolve_seconds)
+        seconds = self._timeouts.resolve_seconds
+        found = await search.find(seconds, begun_by=(command.ended_at or self.now()) + timedelta(seconds=seconds))
         if len(found) == 1:
             self._log.info("cti.command.resolved", verb=command.verb, call_id=found[0].id, reason=error.message)
             return found[0]
         if found:
             ids = ", ".join(repr(call.id) for call in found)
             error.remedy = f"It acted, and each of the calls {ids} can be the one: look at them before trying again."
-        elif error.stage is CommandStage.UNCONFIRMED and search.has_looked:
+        elif error.stage is CommandStage.UNCONFIRMED and search.has_looked and not search.has_seen_later:
             error.remedy = "It may have acted, but the PBX, asked for its calls since, shows no such call."
             # That is certain, and stays so.
             command.look_again = None
         return None
 
+    def _is_anothers(self, command: Command, call: Call) -> bool:
+        """Tell whether another command began a call: what began after a later one to the same number is not this one's."""
+        number = command.number
+        return self._commands.is_anothers(command, call) or any(
+            number is not None
+            and later.number is not None
+            and call.started_at >= later.started_at
+            and is_same_number(number, later.number)
+            for later in self._commands.later_than(command)
+        )
+
     async def _look_again(self, command: Command, search: CallSearch, error: CommandError) -> Call | None:
         # A call that is being made now may look the same.
         if self._is_dialling:
-            raise NotAllowedNowError(command.verb, reason="a call is being made already", command=command.verb)
+            # How far this one got is no other than before.
+            told = like(error)
+            told.remedy = "It may have acted. Another call is being made now: ask again when that is done, and it is looked for."
+            raise told
         self._is_dialling = True
         try:
             return await self._found(command, search, error)
@@ -218,14 +234,22 @@ class VerbChecks(ABC):
         except BaseExceptionGroup as group:
             # A task group of the plugin's that is cancelled can hand on the cancellation and its tasks' faults together.
             _, faults = group.split(anyio.get_cancelled_exc_class())
-            if not (faults is None or isinstance(faults, ExceptionGroup)) or (not patience.cancelled_caught and is_ours()):
+            if group.subgroup(KeyboardInterrupt) is not None or (not patience.cancelled_caught and is_ours()):
                 raise
-            told = self._fault_of_plugin(command, group) if faults is None else self._told(command, faults, acts=acts)
+            if isinstance(faults, ExceptionGroup):
+                told = self._told(command, faults, acts=acts)
+            else:
+                told = self._fault_of_plugin(command, group)
             raise told from (told.__cause__ or group)
         except anyio.get_cancelled_exc_class() as error:
             if is_ours():
                 raise
             # Of asyncio, it can let out the cancellation of something else that it waited for.
+            raise self._fault_of_plugin(command, error) from error
+        except (KeyboardInterrupt, GeneratorExit):
+            # Ctrl-C, and a host that throws the verb away.
+            raise
+        except BaseException as error:  # a panic of a library, `sys.exit()`
             raise self._fault_of_plugin(command, error) from error
         raise command.unanswered(late)
 

@@ -2,7 +2,8 @@
 
 A command that begins a call and gets no answer is not sent again: the call would be made twice. But calls are told of by events,
 too, and the PBX can be asked for those there are. So what began since is compared with what was asked for: begun by us, after
-the command, to that number. One call like that is the one; of two it cannot be told which, and both are named.
+the command, to that number. One call like that is the one; of two it cannot be told which, and both are named. What began long
+after the command is none of its doing: the operator may have dialled that number on his telephone.
 
 A PBX may write a number otherwise than it was dialled: with the country's prefix, without the digit for an outside line. What is
 compared are the digits, from the end.
@@ -19,6 +20,7 @@ import anyio
 import attrs
 
 from cti_framework.calls import Call, CallDirection
+from cti_framework.cancellation import fault_of
 from cti_framework.errors import CtiError, traceback_text
 from cti_framework.eventlog import EventLog
 from cti_framework.events import (
@@ -32,6 +34,7 @@ from cti_framework.events import (
 )
 from cti_framework.line import Line
 from cti_framework.provider import BaseCtiProvider
+from cti_framework.questions import Questions
 from cti_framework.reports import Snapshot
 
 __all__ = ["CallSearch", "is_same_number"]
@@ -56,11 +59,13 @@ class CallSearch:
         asked_at: When the host asked.
         number: Whom it calls; ``None``: that is not known.
         parent_id: The call on whose behalf; ``None``: none.
-        is_anothers: Tells of a call whether another command began it.
+        is_anothers: Tells of a call whether another command began it, or may have.
+        questions: Wait for the provider.
         log: Where to log.
 
     Attributes:
         has_looked: Whether the PBX told all its calls since.
+        has_seen_later: Whether there is one that began too late to be it, as far as is known.
     """
 
     def __init__(
@@ -74,15 +79,18 @@ class CallSearch:
         number: str | None,
         parent_id: str | None,
         is_anothers: Callable[[Call], bool],
+        questions: Questions,
         log: Any,
     ) -> None:
         self._is_anothers = is_anothers
         self.has_looked = False
+        self.has_seen_later = False
+        self._questions = questions
         self._provider = provider
         self._line = line
         self._events = events
         self._publish = publish
-        self._asked_at = asked_at
+        self._asked_at = self._begun_by = asked_at
         self._number = number
         self._parent_id = parent_id
         self._log = log
@@ -90,15 +98,17 @@ class CallSearch:
         self._known = frozenset(call.id for call in line.calls)
         self._begun: dict[str, Call] = {}
 
-    async def find(self, seconds: float) -> list[Call]:
+    async def find(self, seconds: float, *, begun_by: datetime) -> list[Call]:
         """Look for the call until it is found, or until it is certain that there is none.
 
         Args:
             seconds: How long to look.
+            begun_by: When it has begun at the latest.
 
         Returns:
             Each call that it can be, as it is now.
         """
+        self._begun_by, self.has_seen_later = begun_by, False
         reader = self._events.read(self._place)
         while (event := reader.next_nowait()) is not None:
             self._take(event)
@@ -130,7 +140,10 @@ class CallSearch:
 
     def _fitting(self) -> list[Call]:
         now = [self._line.find(call_id) or call for call_id, call in self._begun.items()]
-        return list({call.id: call for call in now if self._fits(call)}.values())
+        fitting = {call.id: call for call in now if self._fits(call)}.values()
+        in_time = [call for call in fitting if call.started_at <= self._begun_by + _CLOCK_ERROR]
+        self.has_seen_later = len(in_time) < len(fitting)
+        return in_time
 
     def _fits(self, call: Call) -> bool:
         return (
@@ -159,11 +172,15 @@ class CallSearch:
         line = self._line
         asked_at_seq, connection = line.seq, line.provider_state_event
         try:
-            snapshot = await self._provider.snapshot()
+            snapshot = await self._questions.ask("snapshot", self._provider.snapshot)
         except CtiError as error:
             self._log.info("cti.command.not_looked_up", reason=str(error))
-        except Exception as error:  # noqa: BLE001  # whatever a plugin raises is named with the plugin, and ends no verb
-            self._log.error("cti.provider.raised", verb="snapshot", stack=traceback_text(error))
+        except BaseException as error:
+            # Whatever a plugin raises is named with the plugin, and ends no verb.
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            self._log.error("cti.provider.raised", verb="snapshot", stack=traceback_text(fault))
         else:
             if line.provider_state_event is connection:
                 return self._learn_of(snapshot, asked_at_seq, last=last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -28,12 +29,22 @@ from cti_framework.transport import safe_url
 from cti_webitel.engine.client import Webitel
 from cti_webitel.simulator import SimulatorOptions, WebitelSimulator, serve_webitel
 from cti_webitel.simulator.recordings import Recording
-from tests.canary.canary import Canary
+from tests.canary.canary import MARK, Canary
 from tests.core.scripted import Pbx, ScriptedProvider
 from tests.core.tls_front import client_files
 from tests.webitel.sessions import FAR, PATIENCE_SECONDS
 
-__all__ = ["ACCOUNT", "PIN", "SPOKEN", "UUID", "Marked", "all_scenarios", "blocking_scenario", "marked_simulator"]
+__all__ = [
+    "ACCOUNT",
+    "PIN",
+    "SPOKEN",
+    "UUID",
+    "Marked",
+    "all_scenarios",
+    "blocking_scenario",
+    "marked_simulator",
+    "unknown_secrets",
+]
 
 SPOKEN: Final = "spoken by a plugin"
 """A secret that a plugin wrote into the text of its own error: Python's tracebacks quote that, and nobody else may."""
@@ -59,7 +70,9 @@ class Marked:
 
     def url_at(self, place: str) -> str:
         """An address with a user, a password and a token in it."""
-        return f"ws://proxy:{self.canary.secret('url password')}@{place}/engine?token={self.canary.secret('url token')}"
+        # A quotation mark may stand there as it is.
+        password = self.canary.secret("url password", f"it's-{MARK}")
+        return f"ws://proxy:{password}@{place}/engine?token={self.canary.secret('url token')}"
 
     @property
     def url(self) -> str:
@@ -159,6 +172,29 @@ async def until(model: CtiModel, kind: type[Event], after: Any) -> Event:
 
 
 # --- scenarios
+
+
+def unknown_secrets(canary: Canary) -> None:
+    """Log requests of other libraries, in all the ways that these write them: what is secret in them nobody has registered."""
+    headers = [
+        ("Authorization", f"Basic {canary.secret('authorization')}"),
+        ("Proxy-Authorization", f'Digest username="a", response="{canary.secret("digest")}"'),
+        ("Cookie", f"a=1; sid={canary.secret('cookie')}"),
+        ("X-Api-Key", canary.secret("api key")),
+    ]
+    for begin in ("", "GET / HTTP/1.1\r\n"):
+        request = begin + "".join(f"{name}: {value}\r\n" for name, value in headers) + "\r\n"
+        _log.debug("sent", request=request, data=request.encode())
+        _log.debug("sent", request=repr(request), data=repr(request.encode()), text=json.dumps({"sent": request}))
+        _log.error("bad request", error=RuntimeError(f"cannot read {request.encode()!r}"))
+    for name, value in headers:
+        for pair in ((name.lower(), value), (name.encode(), value.encode())):
+            _log.debug("headers", headers=repr([pair, ("Host", "a")]), in_words=f"of {pair!r}")
+        _log.debug("headers", headers=json.dumps([[name, value]]))
+    password = canary.secret("unknown url password", f"o'{MARK}")
+    address = f"wss://bob:{password}@pbx.example/x"
+    _log.warning(f"cannot reach {address}", address=address, error=OSError(f"cannot reach {address!r}"))
+    _log.debug("looked up", cache={f"/x?access_token={canary.secret('token in a key')}": 1})
 
 
 async def a_working_day(marked: Marked, folder: Path, user_settings: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from anyio.from_thread import start_blocking_portal
 
 from cti_framework.redaction import SecretRedactor
 from tests.canary.canary import Canary
-from tests.canary.scenarios import PIN, SPOKEN, all_scenarios, blocking_scenario, marked_simulator
+from tests.canary.scenarios import PIN, SPOKEN, all_scenarios, blocking_scenario, marked_simulator, unknown_secrets
 
 _MEANT = {
     # A plugin's own words stand in Python's own traceback of the plugin's own error.
@@ -59,6 +59,20 @@ async def test_without_redaction_the_log_has_them_and_nothing_else_does(tmp_path
     found = quiet(canary)
     assert found.pop("log") == set(canary.secrets)
     assert found == {}, canary.explain()
+
+
+def test_what_nobody_registered_is_known_by_its_name_and_form() -> None:
+    canary = Canary()
+    with canary.logged(SecretRedactor()):
+        unknown_secrets(canary)
+    assert canary.found() == {}, canary.explain()
+
+
+def test_without_redaction_what_nobody_registered_is_in_the_log() -> None:
+    canary = Canary()
+    with canary.logged(None):
+        unknown_secrets(canary)
+    assert canary.found() == {"log": set(canary.secrets)}
 
 
 @pytest.mark.parametrize("redacted", [True, False])

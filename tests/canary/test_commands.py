@@ -74,6 +74,8 @@ class Breaking(Provider):
     async def run(self):
         self.context.report(Started(at=self.context.clock.now()))
         await self.asked.wait()
+        # Until the answer is taken over: the session is open then.
+        await anyio.wait_all_tasks_blocked()
         raise NetworkError("broke off with " + self.context.user_settings.password.get_secret_value())
     async def snapshot(self):
         self.asked.set()

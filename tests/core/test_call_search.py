@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,14 @@ from structlog.testing import capture_logs
 
 from cti_framework.calls import Call, CallDirection, CallState, Party
 from cti_framework.commands import CommandTimeouts
-from cti_framework.errors import CommandError, CommandStage, CommandUnconfirmedError, NetworkError, NotAllowedNowError
+from cti_framework.errors import (
+    CommandError,
+    CommandRefusedError,
+    CommandStage,
+    CommandUnconfirmedError,
+    NetworkError,
+    NotAllowedNowError,
+)
 from cti_framework.events import ProviderState, SnapshotTaken
 from cti_framework.model import CtiModel
 from cti_framework.reports import CallSnapshot, Snapshot
@@ -329,10 +337,14 @@ async def test_it_is_not_looked_for_while_another_call_is_made(pbx: Pbx) -> None
             await model.make_call(NUMBER, command_id="mine")
         tasks.start_soon(model.make_call, "0507654321")
         await anyio.wait_all_tasks_blocked()
-        with pytest.raises(NotAllowedNowError, match="being made"):
+        with pytest.raises(CommandUnconfirmedError, match="Another call is being made now") as caught:
             await model.make_call(NUMBER, command_id="mine")
-        # It is only not told yet.
-        assert the(model.command("mine")).stage is CommandStage.UNCONFIRMED
+        # How far it got is what the record says, and what it was told before stays as it was.
+        record = the(model.command("mine"))
+        assert (caught.value.stage, record.stage) == (CommandStage.UNCONFIRMED, CommandStage.UNCONFIRMED)
+        assert (caught.value.command_id, caught.value.retryable) == ("mine", False)
+        assert record.error is not None
+        assert "being made" not in record.error.remedy
         tasks.cancel_scope.cancel()
 
 
@@ -399,6 +411,63 @@ async def test_a_call_that_began_before_is_not_the_one(pbx: Pbx) -> None:
         assert (await model.make_call(NUMBER)).id == "y"
 
 
+async def test_a_call_that_began_long_after_it_is_not_the_one(pbx: Pbx) -> None:
+    pbx.on_verb = {"make_call": hangs}
+    async with at(pbx) as model:
+        with anyio.move_on_after(0.5):
+            await model.make_call(NUMBER, command_id="mine")
+        await anyio.sleep(3600)
+        # On the desk phone.
+        pbx.provider.originated("desk", NUMBER)
+        for _ in range(2):
+            with pytest.raises(CommandUnconfirmedError) as caught:
+                await model.make_call(NUMBER, command_id="mine")
+            # Only its time speaks against it, and that may not be known.
+            assert "shows no such call" not in str(caught.value)
+        assert the(model.command("mine")).stage is CommandStage.UNCONFIRMED
+
+
+async def test_one_that_began_in_time_and_is_asked_for_late_is_the_call(pbx: Pbx) -> None:
+    pbx.on_verb = {"make_call": hangs}
+    async with at(pbx) as model:
+        with anyio.move_on_after(0.5):
+            await model.make_call(NUMBER, command_id="mine")
+        await anyio.sleep(TIMEOUTS.resolve_seconds)
+        pbx.provider.originated("x", NUMBER)
+        await anyio.sleep(3600)
+        assert (await model.make_call(NUMBER, command_id="mine")).id == "x"
+
+
+@pytest.mark.parametrize(("number", "is_found"), [("0501234567", False), ("0507654321", True)])
+async def test_a_call_that_began_after_a_later_command_to_its_number_is_not_the_one(
+    pbx: Pbx, number: str, is_found: bool
+) -> None:
+    pbx.on_verb = {"make_call": hangs}
+    async with at(pbx) as model:
+        for command_id, called in (("mine", NUMBER), ("later", number)):
+            with anyio.move_on_after(0.5):
+                await model.make_call(called, command_id=command_id)
+        pbx.provider.originated("x", NUMBER)
+        if is_found:
+            assert (await model.make_call(NUMBER, command_id="mine")).id == "x"
+        else:
+            with pytest.raises(CommandUnconfirmedError):
+                await model.make_call(NUMBER, command_id="mine")
+            assert (await model.make_call(number, command_id="later")).id == "x"
+
+
+async def test_a_later_command_that_did_nothing_takes_no_call_away(pbx: Pbx) -> None:
+    pbx.on_verb = {"make_call": hangs}
+    async with at(pbx) as model:
+        with anyio.move_on_after(0.5):
+            await model.make_call(NUMBER, command_id="mine")
+        pbx.on_verb = {"make_call": raising(CommandRefusedError("Busy."))}
+        with pytest.raises(CommandRefusedError):
+            await model.make_call(NUMBER, command_id="later")
+        pbx.provider.originated("x", NUMBER)
+        assert (await model.make_call(NUMBER, command_id="mine")).id == "x"
+
+
 async def test_a_call_that_was_there_is_not_the_one(pbx: Pbx) -> None:
     pbx.on_verb = {"make_consult_call": unanswered}
     async with at(pbx) as model:
@@ -439,6 +508,26 @@ async def test_a_pbx_that_cannot_be_asked_is_given_its_time(pbx: Pbx, fault: Exc
             await model.make_call(NUMBER)
         assert anyio.current_time() - began_at == pytest.approx(TIMEOUTS.resolve_seconds)
         assert living() == before
+
+
+async def test_a_cancellation_that_the_plugin_lets_out_does_not_end_the_search(
+    pbx: Pbx, anyio_backend: tuple[str, Any], logs: list[Any]
+) -> None:
+    if anyio_backend[0] != "asyncio":
+        pytest.skip("of trio, only trio itself cancels")
+
+    async def lets_out(provider: ScriptedProvider) -> Snapshot:
+        # As one that cancels whatever waits for a reply when its connection breaks.
+        reply: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(reply.cancel)
+        return await reply
+
+    pbx.on_snapshot = {2: lets_out}
+    async with at(pbx) as model:
+        pbx.calls = (outgoing("x"),)
+        assert (await model.make_call(NUMBER)).id == "x"
+    assert pbx.snapshots == 3
+    assert [line["verb"] for line in logs if line["event"] == "cti.provider.raised"] == ["snapshot"]
 
 
 async def test_a_connection_that_stays_lost_is_given_its_time(pbx: Pbx) -> None:

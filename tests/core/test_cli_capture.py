@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -60,6 +61,8 @@ class Blabs(BaseCtiProvider):
         if self.times == 1:
             self.context.report(Started(at=self.context.clock.now()))
             await self.asked.wait()
+            # Until the answer is taken over: the session is open then.
+            await anyio.wait_all_tasks_blocked()
             raise NetworkError(f"refused {self.said}")
         raise CredentialsRefusedError("no", remedy=f"ask for {self.said.partition('/')[2]}")
 
@@ -330,6 +333,75 @@ def test_what_is_no_bundle_is_told(cti: Any, tmp_path: Path, content: str) -> No
     ran = cti("replay", str(path), "--provider", "wired")
     assert ran.code == 1
     assert "cannot be replayed" in ran.err
+
+
+def _bundle(path: Path, compression: int = zipfile.ZIP_DEFLATED, diagnosis: str = '{"provider":"wired"}') -> bytearray:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("diagnosis.json", diagnosis)
+        frames = ({"t": number, "dir": "s2c", "frame": {"say": "ready", "number": number * 7919}} for number in range(200))
+        archive.writestr("frames.jsonl", "".join(json.dumps(frame) + "\n" for frame in frames))
+    return bytearray(path.read_bytes())
+
+
+def _frames_at(path: Path, data: bytearray) -> int:
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo("frames.jsonl").header_offset + data[26] + len("frames.jsonl") + 16
+
+
+def _with_flag(data: bytearray, mark: bytes, offset: int) -> bytearray:
+    place = data.find(mark)
+    while place >= 0:
+        data[place + offset] |= 1
+        place = data.find(mark, place + 1)
+    return data
+
+
+def _damaged(path: Path, how: str) -> None:
+    methods = {"bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA, "stored": zipfile.ZIP_STORED}
+    data = _bundle(path, methods.get(how, zipfile.ZIP_DEFLATED), "[" * 100_000 if how == "deep" else '{"provider":"wired"}')
+    match how:
+        case "cut":
+            data = data[: len(data) // 2]
+        case "encrypted":
+            data = _with_flag(_with_flag(data, b"PK\x01\x02", 8), b"PK\x03\x04", 6)
+        case "method":
+            # A way to compress that nobody knows.
+            for mark, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
+                for place in (found.start() for found in re.finditer(re.escape(mark), bytes(data))):
+                    data[place + offset] = 77
+        case "bits" | "bzip2" | "lzma" | "stored":
+            begin = _frames_at(path, data) + 20
+            data[begin : begin + 8] = bytes(byte ^ 0xFF for byte in data[begin : begin + 8])
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["cut", "encrypted", "method", "bits", "bzip2", "lzma", "stored", "deep"])
+def test_a_bundle_that_is_damaged_is_told(cti: Any, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "x.zip"
+    _damaged(path, how)
+    ran = cti("replay", str(path))
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{path} cannot be replayed: " in " ".join(ran.err.split())
+    assert "A fault of the program" not in ran.err
+    # Nothing of it is played up to the place where it is damaged.
+    assert ("what it holds is damaged" in ran.err) is (how == "stored")
+
+
+@pytest.mark.parametrize("t", ["1e15", "-1e18", "1e300"])
+def test_a_time_that_no_calendar_knows_is_told(cti: Any, tmp_path: Path, t: str) -> None:
+    path = tmp_path / "x.frames.jsonl"
+    lines = ['{"t":0,"dir":"s2c","frame":{"say":"ready"}}', f'{{"t":{t},"dir":"s2c","frame":{{"say":"offered"}}}}']
+    path.write_text("\n".join(lines))
+    ran = cti("replay", str(path), "--provider", "wired")
+    assert ran.code == 1
+    assert "cannot be replayed" in ran.err
+
+
+def test_a_closed_standard_input_is_told(cti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    ran = cti("replay", "-", "--provider", "wired")
+    assert ran.code == 2
+    assert "the standard input is closed" in ran.err
 
 
 def test_a_bundle_without_frames_says_so(cti: Any, tmp_path: Path) -> None:

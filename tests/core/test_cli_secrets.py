@@ -8,7 +8,7 @@ from typed_settings.types import Secret
 
 from cti_framework.cli.secrets import CommandSecrets
 from cti_framework.redaction import MASK
-from cti_framework.settings import SystemSettings, setting
+from cti_framework.settings import SystemSettings, secret_values, setting
 
 
 def test_known_secrets_are_taken_out_and_short_ones_only_by_their_names() -> None:
@@ -60,6 +60,27 @@ def test_settings_show_of_an_address_only_where_it_leads(address: str, shown: st
     assert settings.address == address
     assert repr(settings).startswith(f"Settings(address={shown!r}, login='100@demo.local', lines=1")
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("address", "passwords"),
+    [
+        ("ws://bob:hunter2@pbx.example:871/x?y=a@b", ("hunter2",)),
+        ("ws://bob:it's@pbx.example", ("it's",)),
+        ("ws://bob:a@b@pbx.example/c@d", ("a@b",)),
+        ("ws://bob:a/b@pbx.example", ("a/b",)),
+        ("ws://bob:p%40q@pbx.example", ("p%40q", "p@q")),
+        ("ws://:hunter2@pbx.example", ("hunter2",)),
+        ("ws://pbx.example:871/x@y", ()),
+        ("ws://[::1]:871/x@y", ()),
+        ("ws://bob@pbx.example", ()),
+        ("100:hunter2", ()),
+    ],
+)
+def test_the_password_of_an_address_is_a_secret(address: str, passwords: tuple[str, ...]) -> None:
+    assert secret_values(Settings(address=address, key="k")) == (*passwords, "k")
+    assert SystemSettings.load({"acme.address": address}, environ={}).secrets("acme", Settings) == passwords
+    assert secret_values(Settings(address="", password=Secret(address))) == (address, *passwords)
 
 
 def test_secrets_can_be_had_where_other_settings_cannot_be_used() -> None:

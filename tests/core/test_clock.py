@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_framework.clock import SessionClock
+from cti_framework.events import SnapshotTaken
+from tests.core.scripted import Pbx, jumping_backend, session, until
 
 START = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -50,8 +53,29 @@ def test_without_arguments_it_is_the_computers_own() -> None:
     assert abs(now - before) < timedelta(seconds=60)
 
 
+def test_after_the_computer_slept_it_catches_up_and_forgets_what_it_learnt(world: World) -> None:
+    # CLOCK_MONOTONIC stands still meanwhile.
+    world.wall_is_off = timedelta(hours=8)
+    world.clock.observe(world.now() + timedelta(hours=8))
+    assert world.clock.now() == START
+    world.clock.catch_up()
+    assert world.clock.now() == START + timedelta(hours=8)
+    assert world.ahead() is None
+    world.passed = 1.0
+    world.clock.observe(world.wall())
+    assert world.clock.from_pbx(world.wall()) == world.clock.now() == world.wall()
+
+
+@pytest.mark.parametrize("seconds", [-36_000.0, -1.0, 0.0, 4.0])
+def test_it_never_goes_back_and_not_forward_by_little(world: World, seconds: float) -> None:
+    world.wall_is_off = timedelta(seconds=seconds)
+    world.clock.observe(world.now() + timedelta(seconds=7))
+    world.clock.catch_up()
+    assert (world.clock.now(), world.ahead()) == (START, 7.0)
+
+
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
-def test_setting_the_computers_clock_has_no_effect(world: World, jump: timedelta) -> None:
+def test_setting_the_computers_clock_has_no_effect_meanwhile(world: World, jump: timedelta) -> None:
     world.clock.observe(world.now())
     world.passed = 1.0
     world.wall_is_off = jump
@@ -101,6 +125,45 @@ def test_a_pbx_that_is_set_back_is_believed_at_once(world: World) -> None:
     assert world.ahead() == 0.0
 
 
+def test_after_a_silence_a_pbx_that_was_set_back_is_believed_when_it_stays_so(world: World) -> None:
+    world.clock.observe(world.now() + timedelta(minutes=10))
+    world.passed = 3600.0
+    for seconds, late, ahead in ((0.0, 0.0, 600.0), (0.5, 0.4, 600.0), (1.0, 0.0, 600.0), (2.0, 0.9, -0.9), (2.5, 0.0, 0.0)):
+        world.passed = 3600.0 + seconds
+        world.clock.observe(world.now() - timedelta(seconds=late))
+        assert world.ahead() == pytest.approx(ahead)
+
+
+@pytest.mark.parametrize("stall", [6.0, 45.0, 3600.0])
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(minutes=-10)])
+def test_what_a_network_held_back_does_not_look_like_a_clock_that_was_set_back(
+    world: World, stall: float, ahead: timedelta
+) -> None:
+    world.clock.observe(world.now() + ahead)
+    happened = [START + timedelta(seconds=stall * part) for part in (0.02, 0.3, 0.3, 0.9)]
+    world.passed = stall
+    for at in happened:
+        world.clock.observe(at + ahead)
+        assert world.clock.from_pbx(at + ahead) == at
+    assert world.ahead() == ahead.total_seconds()
+
+
+def test_a_row_of_late_messages_each_less_late_is_no_clock_that_was_set_back(world: World) -> None:
+    world.clock.observe(world.now())
+    world.passed = 60.0
+    for late in (60, 50, 40, 30, 20, 10, 6):
+        world.passed += 3.0
+        world.clock.observe(world.now() - timedelta(seconds=late))
+        assert world.ahead() == 0.0
+
+
+def test_one_very_late_message_makes_no_other_suspect(world: World) -> None:
+    for late in (0, 10, 0, 10):
+        world.passed += 20.0
+        world.clock.observe(world.now() - timedelta(seconds=late))
+        assert world.ahead() == 0.0
+
+
 def test_a_pbx_that_is_set_back_a_little_is_believed_when_the_window_has_passed(world: World) -> None:
     world.clock.observe(world.now() + timedelta(seconds=3))
     for _ in range(31):
@@ -139,6 +202,28 @@ def test_pbx_times_of_any_zone_come_out_in_utc(world: World) -> None:
     told = world.clock.from_pbx(START.astimezone(timezone(timedelta(hours=-7))))
     assert told == START
     assert told.tzinfo is UTC
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_session_catches_up_before_it_connects_again(backend: str) -> None:
+    async def sleep_and_wake() -> None:
+        slept = [timedelta(0)]
+        began = anyio.current_time()
+
+        def wall() -> datetime:
+            return START + timedelta(seconds=anyio.current_time() - began) + slept[0]
+
+        pbx = Pbx()
+        async with session(pbx, clock=SessionClock(wall=wall, monotonic=anyio.current_time)) as model:
+            events = model.events()
+            slept[0] = timedelta(hours=8)
+            assert model.now() < START + timedelta(hours=1)
+            pbx.cut()
+            await until(events, SnapshotTaken)
+            assert model.now() == wall()
+
+    name, options = jumping_backend(backend)
+    anyio.run(sleep_and_wake, backend=name, backend_options=options)
 
 
 @given(

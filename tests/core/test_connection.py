@@ -27,6 +27,7 @@ from cti_framework.events import (
     CallStarted,
     CallUnheld,
     Disconnected,
+    ErrorOccurred,
     Event,
     Initialized,
     ProviderState,
@@ -413,7 +414,11 @@ async def test_a_provider_that_closes_badly_is_disconnected_and_connected_again(
     pbx = Pbx()
     pbx.on_run = {1: closer}
     async with session(pbx) as model:
+        events = model.events()
         await model.disconnect()
+        # Whoever ended it knows: nothing was lost.
+        states = [event.state for event in told(events) if isinstance(event, ProviderStateChanged)]
+        assert states == [ProviderState.CLOSED]
         assert pbx.running == 0
         assert state_of(model) is ProviderState.CLOSED
         await model.connect()
@@ -605,6 +610,10 @@ async def test_a_snapshot_that_fails_is_asked_for_again(failure: Callable[..., A
     failed = [line for line in logs if line["event"] == "cti.snapshot.failed"]
     assert [line["failures"] for line in failed] == [1, 2]
     assert all(line["reason"] for line in failed)
+    # One loud line, and one as loud when it is over.
+    loud = [line["event"] for line in logs if line["log_level"] == "warning" and "snapshot" in line["event"]]
+    assert loud == ["cti.snapshot.failed", "cti.snapshot.back"]
+    assert len([line for line in logs if line["log_level"] == "error"]) == (failure is breaks)
 
 
 async def test_a_first_snapshot_that_fails_does_not_keep_the_session_shut() -> None:
@@ -631,6 +640,34 @@ async def test_a_line_cut_while_the_snapshot_is_on_its_way_is_an_outage() -> Non
         assert pbx.most_running == 1
 
 
+async def test_a_cut_that_meets_a_snapshot_is_told_as_a_cut() -> None:
+    lost = anyio.Event()
+
+    async def is_lost(provider: ScriptedProvider) -> Any:
+        await lost.wait()
+        raise CommandUnconfirmedError("The connection was lost.")
+
+    async def run(provider: ScriptedProvider) -> None:
+        provider.started()
+        try:
+            await provider.pbx.live()
+        finally:
+            # Whoever waits for an answer is told that there will be none.
+            lost.set()
+
+    pbx = Pbx()
+    pbx.on_run, pbx.on_snapshot = {1: run}, {1: is_lost}
+    with capture_logs() as logs:
+        async with session(pbx, wait_for_service=False) as model:
+            start, events = model.cursor, model.events()
+            await until_state(events, ProviderState.IN_SERVICE)
+            await anyio.wait_all_tasks_blocked()
+            pbx.cut()
+            await until(events, SnapshotTaken)
+            assert not [event for event in told(model.events(start)) if isinstance(event, ErrorOccurred)]
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["cti.connection.lost", "cti.connection.back"]
+
+
 async def test_one_loud_line_then_quiet() -> None:
     pbx = Pbx()
     pbx.on_run = {number: fails(NetworkError("Nobody there.")) for number in range(2, 20)}
@@ -652,7 +689,7 @@ async def test_nothing_is_kept_of_attempts_that_failed() -> None:
     async with model:
         events = model.events()
         tasks = living()
-        await until_state(events, ProviderState.IN_SERVICE)
+        await until(events, SnapshotTaken)
         assert living()[0] <= tasks[0] + 1
     gc.collect()
     assert living() == before

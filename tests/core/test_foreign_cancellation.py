@@ -59,6 +59,10 @@ async def own(*arguments: Any) -> None:
     await asyncio.sleep(0)
 
 
+class Panic(BaseException):
+    """As pyo3's ``PanicException`` and gevent's ``Timeout`` are."""
+
+
 def faults(logs: list[Any]) -> int:
     return [line["event"] for line in logs].count("cti.provider.raised")
 
@@ -106,13 +110,50 @@ async def test_the_cancellation_of_the_task_is_ours_and_that_of_something_else_i
 async def test_what_goes_on_and_what_is_a_fault() -> None:
     fault = KeyError("x")
     assert fault_of(fault) is fault
-    for ending in (KeyboardInterrupt(), SystemExit(), GeneratorExit()):
-        assert fault_of(ending) is None
+    assert fault_of(KeyboardInterrupt()) is None
+    for ending in (Panic(), SystemExit(), GeneratorExit()):
+        assert fault_of(ending) is ending
     both = BaseExceptionGroup("x", [asyncio.CancelledError(), fault])
     found = fault_of(both)
     assert isinstance(found, ExceptionGroup)
     assert found.exceptions == (fault,)
     assert fault_of(BaseExceptionGroup("x", [KeyboardInterrupt(), fault])) is None
+    panics = BaseExceptionGroup("x", [Panic(), fault])
+    found = fault_of(panics)
+    assert isinstance(found, BaseExceptionGroup)
+    assert found.exceptions == panics.exceptions
+
+
+@pytest.mark.parametrize("anyio_backend", [jumping_backend("trio")], ids=["trio"])
+async def test_of_trio_a_cancellation_of_asyncio_is_a_fault_also_of_who_is_cancelled() -> None:
+    alone, in_a_group = asyncio.CancelledError(), BaseExceptionGroup("x", [asyncio.CancelledError()])
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.sleep(1)
+        finally:
+            assert fault_of(alone) is alone
+            assert fault_of(in_a_group) is in_a_group
+
+
+async def test_of_a_group_what_is_ours_is_split_off() -> None:
+    panic, seen = Panic(), []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.sleep(1)
+        except anyio.get_cancelled_exc_class() as ours:
+            seen.append(fault_of(BaseExceptionGroup("x", [ours, panic])))
+            assert fault_of(BaseExceptionGroup("x", [ours])) is None
+            raise
+    (faults,) = seen
+    assert isinstance(faults, BaseExceptionGroup)
+    assert faults.exceptions == (panic,)
+
+
+@pytest.mark.parametrize("ending", [GeneratorExit(), Panic()])
+def test_what_is_taken_away_when_the_loop_is_gone_goes_on(ending: BaseException) -> None:
+    assert fault_of(ending) is None
 
 
 # A provider lets it out ------------------------------------------------------------------------------------------------
@@ -179,6 +220,25 @@ async def test_giving_the_agent_back(monkeypatch: pytest.MonkeyPatch, logs: list
         await anyio.sleep(60)
         assert state_of(model) is ProviderState.IN_SERVICE
         assert pbx.runs == 2
+    assert faults(logs) == 1
+
+
+@pytest.mark.parametrize("error", [Panic(), SystemExit(), GeneratorExit(), BaseExceptionGroup("x", [Panic(), ValueError()])])
+async def test_a_run_that_ends_with_what_is_no_exception_is_a_fault_of_the_plugin(logs: list[Any], error: BaseException) -> None:
+    pbx = Pbx()
+
+    async def run(provider: ScriptedProvider) -> None:
+        provider.started()
+        await anyio.sleep(1)
+        raise error
+
+    pbx.on_run[1] = run
+    async with session(pbx) as model:
+        events = model.events()
+        lost = await until(events, Disconnected)
+        assert isinstance(lost.error, PluginError)
+        assert type(lost.error.__cause__) is type(error)
+        await until_state(events, ProviderState.IN_SERVICE)
     assert faults(logs) == 1
 
 

@@ -149,13 +149,66 @@ async def test_an_implementation_sees_what_whoever_asks_has_bound() -> None:
     assert seen == ["the session"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-async def test_what_ends_the_process_goes_through(error: type[BaseException]) -> None:
-    async def end() -> None:
-        raise error
+class Panic(BaseException):
+    """As pyo3's ``PanicException`` and gevent's ``Timeout`` are."""
 
-    with pytest.raises(error):
-        await hanging(end, is_async=True).log_in(USER, ())
+
+class Raises:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class RaisesInAThread(Raises):
+    @hookimpl
+    def cti_log_in(self) -> object:
+        raise self.error
+
+
+class RaisesAndAwaits(Raises):
+    @hookimpl
+    async def cti_log_in(self) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [RaisesInAThread, RaisesAndAwaits])
+async def test_ctrl_c_goes_through(kind: type[Raises]) -> None:
+    hooks = Hooks()
+    hooks.register(kind(KeyboardInterrupt()), "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        await hooks.log_in(USER, ())
+
+
+@pytest.mark.parametrize("kind", [RaisesInAThread, RaisesAndAwaits])
+@pytest.mark.parametrize(
+    "error",
+    [
+        Panic(),
+        SystemExit(1),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        BaseExceptionGroup("both", [Panic(), ValueError()]),
+        BaseExceptionGroup("both", [asyncio.CancelledError(), Panic()]),
+    ],
+    ids=repr,
+)
+async def test_whatever_else_it_raises_is_a_fault_of_the_plugin(
+    kind: type[Raises], error: BaseException, logs: list[Any]
+) -> None:
+    hooks = Hooks()
+    hooks.register(kind(error), "bad")
+    with pytest.raises(HookError, match="The plugin 'bad' failed in cti_log_in"):
+        await hooks.log_in(USER, ())
+    assert hooks.records()[0].failures == 1
+    assert told(logs) == ["cti.hook.failed"]
+
+
+async def test_what_it_raised_in_its_thread_is_named(logs: list[Any]) -> None:
+    hooks = Hooks()
+    hooks.register(RaisesInAThread(SystemExit(3)), "bad")
+    with pytest.raises(HookError, match="it raised SystemExit") as caught:
+        await hooks.log_in(USER, ())
+    assert isinstance(caught.value.__cause__, SystemExit)
+    assert hooks.records()[0].last_error == "cti_log_in: SystemExit: 3"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import inspect
@@ -119,6 +120,97 @@ class Good:
 
 def lines(logs: list[Any]) -> list[tuple[str, str]]:
     return [(entry["event"], entry["plugin"]) for entry in logs]
+
+
+# Raising ----------------------------------------------------------------------------------------------------------------
+
+
+class Panic(BaseException):
+    """As pyo3's ``PanicException`` and gevent's ``Timeout`` are."""
+
+
+class Raising:
+    """Raises whatever is asked of it, and goes on with the next event."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error: BaseException | None = error
+        self.told: list[int] = []
+
+    def _hear(self, event: Event) -> None:
+        self.told.append(event.seq)
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+
+class RaisingAtOnce(Raising):
+    @hookimpl
+    def cti_event(self, event: Event) -> None:
+        self._hear(event)
+
+
+class RaisingAndAwaiting(Raising):
+    @hookimpl
+    async def cti_event(self, event: Event) -> None:
+        await anyio.lowlevel.checkpoint()
+        self._hear(event)
+
+
+NO_EXCEPTIONS = [
+    Panic("index out of range"),
+    GeneratorExit(),
+    SystemExit(3),
+    asyncio.CancelledError(),
+    BaseExceptionGroup("both", [Panic(), ValueError()]),
+    BaseExceptionGroup("both", [asyncio.CancelledError(), Panic()]),
+]
+
+
+@pytest.mark.parametrize("kind", [RaisingAtOnce, RaisingAndAwaiting])
+@pytest.mark.parametrize("error", NO_EXCEPTIONS, ids=repr)
+async def test_whatever_one_raises_harms_neither_the_session_nor_another_plugin(
+    kind: type[Raising], error: BaseException
+) -> None:
+    raising, good = kind(error), Good(enough=2)
+    with capture_logs() as logs:
+        async with open_session(registered(raising, good)) as opened:
+            opened.tell(2)
+            await until(lambda: len(raising.told) == 2 and good.done.is_set())
+            record = opened.record(kind.__name__)
+            assert (record.failures, record.faults_in_row) == (1, 0)
+    assert raising.told == good.told == [1, 2]
+    assert lines(logs) == [("cti.hook.failed", kind.__name__)]
+
+
+# Of asyncio a cancellation that comes then is the session's own.
+@pytest.mark.parametrize("error", [error for error in NO_EXCEPTIONS if not isinstance(error, asyncio.CancelledError)], ids=repr)
+async def test_whatever_one_raises_when_its_session_is_closed_is_its_own(error: BaseException) -> None:
+    began = anyio.Event()
+
+    class Ending:
+        @hookimpl
+        async def cti_event(self) -> None:
+            began.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise error
+
+    with capture_logs():
+        async with open_session(registered(Ending())) as opened:
+            opened.tell()
+            await began.wait()
+    assert opened.record("Ending").failures == 1
+
+
+# Of asyncio it ends the event loop, whatever anybody does.
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_ctrl_c_in_one_that_awaits_goes_through() -> None:
+    with capture_logs(), pytest.raises(BaseExceptionGroup) as caught:
+        async with open_session(registered(RaisingAndAwaiting(KeyboardInterrupt()))) as opened:
+            opened.tell()
+            await anyio.sleep_forever()
+    assert caught.value.subgroup(KeyboardInterrupt) is not None
 
 
 # Falling behind ---------------------------------------------------------------------------------------------------------

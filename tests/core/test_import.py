@@ -7,12 +7,15 @@ import subprocess
 import sys
 
 HEAVY = {
+    "aioice",
     "aiortc",
+    "av",
     "cattr",
     "cattrs",
     "click",
     "orjson",
     "rich",
+    "sounddevice",
     "sqlalchemy",
     "starlette",
     "trio",

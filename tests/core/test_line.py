@@ -582,12 +582,9 @@ def adopted(*said: reports.CallReport) -> tuple[list[str], Call]:
         (reports.Busy(at=START, call_id="a"), ["CallStarted", "CallBusy"], CallState.BUSY),
         (reports.Held(at=START, call_id="a"), ["CallStarted", "CallConnected", "CallHeld"], CallState.HELD),
         (reports.Retrieved(at=START, call_id="a"), ["CallStarted", "CallConnected"], CallState.CONNECTED),
-        (reports.Tones(at=START, call_id="a", digits="1"), ["CallStarted", "CallConnected", "DtmfEntered"], CallState.CONNECTED),
-        (
-            reports.RecordingReport(at=START, call_id="a", on=True),
-            ["CallStarted", "CallConnected", "RecordingStateChanged"],
-            CallState.CONNECTED,
-        ),
+        # A call can be recorded, and tones be heard, while it rings.
+        (reports.Tones(at=START, call_id="a", digits="1"), ["CallStarted", "DtmfEntered"], CallState.UNKNOWN),
+        (reports.RecordingReport(at=START, call_id="a", on=True), ["CallStarted", "RecordingStateChanged"], CallState.UNKNOWN),
         (reports.InfoChanged(at=START, call_id="a", other=SUBSCRIBER), ["CallStarted", "CallInfoChanged"], CallState.UNKNOWN),
         (reports.Muted(at=START, call_id="a", on=True), ["CallStarted", "CallInfoChanged"], CallState.UNKNOWN),
         (reports.MediaStarted(at=START, call_id="a", media_id="m"), ["CallStarted"], CallState.UNKNOWN),

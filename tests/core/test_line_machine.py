@@ -164,6 +164,8 @@ ITEM_FIELDS = st.fixed_dictionaries(
         "answered_at": st.none() | TIMES,
         "connected_at": st.none() | TIMES,
         "attributes": ATTRIBUTES,
+        "recording": st.none() | st.booleans(),
+        "muted": st.none() | st.booleans(),
     }
 )
 STARTED_FIELDS = st.fixed_dictionaries(
@@ -270,6 +272,7 @@ class Shown:
         self.holders: set[Side] = set()
         self.connected = False
         self.allowed = EVERYTHING
+        self.is_limit_old = False
         self.told_seq = 0
 
 
@@ -284,7 +287,10 @@ class LineMachine(RuleBasedStateMachine):
         self.shown: dict[str, Shown] = {}
         self.naive: dict[str, Call] = {}
         self.drawn: tuple[Call, ...] = ()
-        self.over: list[str] = []
+        self.over: dict[str, Call] = {}
+        self.renamed: dict[str, set[str]] = {}
+        self.again: set[str] = set()
+        self.has_looked = False
         self.current: Shown | None = None
         self.session = F.NONE
         self.line_features = F.NONE
@@ -302,7 +308,7 @@ class LineMachine(RuleBasedStateMachine):
             if former:
                 return former[pick % len(former)]
         if pick < 88 and self.over:
-            return self.over[-1 - pick % min(6, len(self.over))]
+            return list(self.over)[-1 - pick % min(6, len(self.over))]
         return self.fresh_id() if pick < 94 else f"c{self.fresh + 1}"
 
     def fresh_id(self) -> str:
@@ -375,6 +381,10 @@ class LineMachine(RuleBasedStateMachine):
     @rule(state=st.sampled_from([state for state in ProviderState if state is not ProviderState.IN_SERVICE]), at=TIMES)
     def lose_connection(self, state: ProviderState, at: datetime) -> None:
         self.session = F.NONE
+        if self.line.provider_state is ProviderState.IN_SERVICE:
+            self.has_looked = False
+            for shown in self.shown.values():
+                shown.is_limit_old = True
         self.take(self.line.connection_changed(state, at, attempt=1, next_try_at=at, error=NetworkError("gone")))
 
     @rule(data=st.data(), at=TIMES, complete=st.booleans(), asked=st.booleans(), count=st.integers(0, 3))
@@ -383,6 +393,7 @@ class LineMachine(RuleBasedStateMachine):
         fields = {"at": at, "calls": calls, "agent": data.draw(st.none() | AGENTS), "complete": complete}
         snapshot = reports.Snapshot(**self.spoiled(data, fields))
         before = {call_id: shown.told_seq for call_id, shown in self.shown.items()}
+        self.again = self.listed_again(calls)
         if asked:
             asked_at_seq = data.draw(st.sampled_from(self.seen_seqs[-6:]))
             told = self.take(self.line.apply_snapshot(snapshot, asked_at_seq=asked_at_seq))
@@ -391,12 +402,41 @@ class LineMachine(RuleBasedStateMachine):
             told = self.take(self.line.apply(snapshot))
         items = [item for item in calls if isinstance(item, reports.CallSnapshot) and item.state is CallState.NONE]
         named = [name for item in items for name in (item.call_id, *(item.former_ids if type(item.former_ids) is tuple else ()))]
-        over = set(filter(is_text, named))
+        over = {name for known in filter(is_text, named) for name in self.names_since(known)}
+        self.lift_limits(calls)
         for event in told:
+            if isinstance(event, events.SnapshotTaken):
+                self.has_looked |= asked or event.complete
             if isinstance(event, events.CallFinished):
                 assert event.call.inferred
                 assert snapshot.complete is True or {event.call.id, *event.call.former_ids} & over
                 assert before[event.call.id] <= asked_at_seq
+
+    def names_since(self, call_id: str) -> set[str]:
+        """What a call may be called now."""
+        names: set[str] = set()
+        further = {call_id}
+        while further:
+            names |= further
+            further = {new for name in further for new in self.renamed.get(name, ())} - names
+        return names
+
+    def listed_again(self, calls: tuple[Any, ...]) -> set[str]:
+        """Tell which identifiers that are over may be another call's, or were only believed to be over."""
+        times: list[Any] = [getattr(item, "started_at", None) for item in calls]
+        return {
+            call_id
+            for call_id, call in self.over.items()
+            if call.inferred or any(is_moment(time) and time - call.changed_at > timedelta(seconds=1) for time in times)
+        }
+
+    def lift_limits(self, calls: tuple[Any, ...]) -> None:
+        """What was accepted before an outage, and is not said again, is a limit no longer."""
+        if not any(isinstance(item, reports.CallSnapshot) for item in calls):
+            return
+        for call_id, shown in self.shown.items():
+            if shown.is_limit_old and self.line._open[call_id].allowed is None:
+                shown.is_limit_old, shown.allowed = False, EVERYTHING
 
     @rule(data=st.data(), other=st.sampled_from(OTHERS))
     def say_something_else(
@@ -423,7 +463,16 @@ class LineMachine(RuleBasedStateMachine):
         if isinstance(report, reports.Allowed):
             known = self.find(report.call_id)
             if known is not None and is_moment(report.at):
+                known.is_limit_old = False
                 known.allowed = EVERYTHING if report.features is None else features_of(report.features, known.allowed)
+        if isinstance(report, reports.IdChanged) and is_text(report.call_id) and is_text(report.new_id):
+            self.renamed.setdefault(report.call_id, set()).add(report.new_id)
+        self.again = set()
+        if isinstance(report, reports.Originated | reports.Offered) and is_moment(report.at):
+            late = timedelta(seconds=60)
+            self.again = {call_id for call_id, call in self.over.items() if report.at - call.changed_at >= late}
+        elif isinstance(report, reports.Snapshot):
+            self.again = set(self.over)
         self.take(self.line.apply(report))
 
     def find(self, call_id: Any) -> Shown | None:
@@ -453,10 +502,12 @@ class LineMachine(RuleBasedStateMachine):
         call = event.call
         if isinstance(event, events.CallStarted):
             assert call.id not in self.shown
-            assert not {call.id, *call.former_ids} & set(self.over)
+            assert not {call.id, *call.former_ids} & (set(self.over) - self.again)
+            self.over.pop(call.id, None)
             shown = self.shown[call.id] = Shown(call)
         elif isinstance(event, events.CallInfoChanged) and "id" in event.changed:
             assert call.id not in self.over
+            assert not set(call.former_ids) & set(self.over)
             shown = self.shown.pop(call.former_ids[-1])
             self.shown[call.id] = shown
             self.naive = {call.id if known == call.former_ids[-1] else known: value for known, value in self.naive.items()}
@@ -475,7 +526,7 @@ class LineMachine(RuleBasedStateMachine):
             shown.holders.clear()
             assert call.ended_at == call.changed_at
             assert call.cause is not None
-            self.over += [call.id, *call.former_ids]
+            self.over.update(dict.fromkeys((call.id, *call.former_ids), call))
             del self.shown[call.id]
         elif isinstance(event, events.CallBusy):
             assert call.state is CallState.BUSY
@@ -551,7 +602,9 @@ class LineMachine(RuleBasedStateMachine):
         calls = self.line.calls
         for call in calls:
             assert call.features == offered(call, calls, self.session, self.shown[call.id].allowed)
-        own = self.line.current.features if self.line.current else self.session & F.DIAL
+        # A call of which nobody knows whether it is still there, and nobody asks, takes nothing away.
+        is_lost = self.has_looked and all(call.stale and call.id not in self.line.left_out for call in calls)
+        own = self.line.current.features if self.line.current and not is_lost else self.session & F.DIAL
         assert self.line.features == own | self.session & F.MONITOR
         assert self.line.session_features == self.session
         if self.line.provider_state is not ProviderState.IN_SERVICE:
@@ -569,6 +622,12 @@ class LineMachine(RuleBasedStateMachine):
         for call_id in self.over:
             assert self.line.find(call_id) is None
             assert self.line.has_ended(call_id)
+
+    @invariant()
+    def an_enquiry_names_its_parent_as_it_is_called_now(self) -> None:
+        calls = self.line.calls
+        for call in calls:
+            assert not any(call.parent_id in parent.former_ids for parent in calls if parent is not call)
 
     @invariant()
     def refusals_are_counted(self) -> None:

@@ -92,6 +92,19 @@ def test_silence_that_is_not_watched_is_nothing(options: dict[str, float]) -> No
     assert watched.after(10) is DEAD
 
 
+def test_what_cannot_be_asked_is_not_asked() -> None:
+    watched = Watched()
+    assert watched.after(60) is PROBE
+    watched.liveness.suspect()
+    watched.liveness.cannot_ask()
+    assert not watched.liveness.is_open
+    assert not watched.liveness.is_asking
+    assert watched.liveness.next_deadline == inf
+    assert watched.after(1e6) is WAIT
+    watched.liveness.restart(watches_silence=True)
+    assert watched.after(60) is PROBE
+
+
 def test_a_new_connection_is_not_judged_by_the_old_one() -> None:
     watched = Watched()
     watched.liveness.suspect()

@@ -63,6 +63,8 @@ def context_with(network: NetworkPolicy | None = None) -> ProviderContext:
         "ws://localhost.pbx.example",
         "ws://0.0.0.0:10022",
         "ws://",
+        "tcp://pbx.example:8021",
+        "TCP://10.0.0.1:8021",
     ],
 )
 def test_plain_text_to_another_computer_is_refused(url: str) -> None:
@@ -70,7 +72,8 @@ def test_plain_text_to_another_computer_is_refused(url: str) -> None:
     with pytest.raises(AddressError, match="is not encrypted") as caught:
         NetworkPolicy().check(url)
     assert "cti.allow_plain_text" in caught.value.remedy
-    assert f"{'https' if 'http' in url else 'wss'}://" in caught.value.remedy
+    encrypted = {"ws": "wss", "http": "https", "tcp": "tls"}[url.partition(":")[0].lower()]
+    assert f"Write {encrypted}://" in caught.value.remedy
     assert "pw" not in str(caught.value)
     assert not caught.value.retryable
     NetworkPolicy(allow_plain_text=True).check(url)
@@ -87,6 +90,8 @@ def test_plain_text_to_another_computer_is_refused(url: str) -> None:
         "ws://127.200.0.9",
         "http://user:pw@127.0.0.1:4004",
         "ws://[::1]:10022",
+        "tls://pbx.example:8022",
+        "tcp://127.0.0.1:8021",
         # Nobody connects to these: the transport says what is wrong with them.
         "ftp://pbx.example",
         "ws://[::1",
@@ -147,6 +152,8 @@ async def test_files_are_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> No
     context = context_with(NetworkPolicy())
     first = await context.tls_for("wss://pbx.example")
     assert await context.tls_for("https://pbx.example") is first is not None
+    assert await context.tls_for("tls://pbx.example:8022") is first
+    assert await context.tls_for("tcp://127.0.0.1:8021") is None
     assert len(reading) == 1
     assert reading[0] is not threading.main_thread()
 
@@ -214,6 +221,11 @@ def test_each_file_that_cannot_be_used_is_named(tmp_path: Path, authority: trust
     assert problem_of(client(closed.certificate, closed.key, PASSWORD[::-1])) == (
         f"cti.tls_client_key_password: {closed.key} cannot be opened: that is not its password"
     )
+    # What OpenSSL takes for no password at all.
+    for password in ("x" * 2000, "\udcff"):
+        assert problem_of(client(closed.certificate, closed.key, password)) == (
+            f"cti.tls_client_key_password: {closed.key} cannot be opened: that is not its password"
+        )
     client(closed.certificate, closed.key, PASSWORD).ssl_context()
     client(files.certificate, files.key).ssl_context()
 
@@ -311,7 +323,7 @@ def test_a_users_own_parameters_change_nothing_of_it(name: str, value: object, s
     with pytest.raises(SettingsError) as caught:
         settings.read("cti", CoreSettings)
     assert caught.value.problems == (
-        f"cti.{name}: {spelling.format(name)} in the user's parameters may not set it; it is a setting of the system alone",
+        f"cti.{name}: only the system may set it, and {spelling.format(name)} in the user's parameters does",
     )
     assert PASSWORD not in str(caught.value)
 
@@ -330,7 +342,7 @@ def test_a_users_directory_may_name_a_certificate() -> None:
 async def test_a_session_is_not_made_where_a_user_or_a_file_spoils_it(tmp_path: Path) -> None:
     initializer = CtiProviderInitializer({"cti.provider": "dummy"}, environ={})
     mine = CtiUser("100", parameters={"dummy.number": "100", "cti.allow_plain_text": True})
-    with pytest.raises(SettingsError, match="a setting of the system alone"):
+    with pytest.raises(SettingsError, match="only the system may set it"):
         await initializer.create(mine)
     nowhere = CtiProviderInitializer({"cti.provider": "dummy", "cti.tls_ca_file": tmp_path / "ca.pem"}, environ={})
     with pytest.raises(SettingsError, match=r"ca\.pem cannot be read"):

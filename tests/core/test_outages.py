@@ -13,13 +13,16 @@ from structlog.testing import capture_logs
 from cti_framework.back_off import BackOff
 from cti_framework.calls import CallFeature
 from cti_framework.errors import (
+    CommandError,
     CommandRefusedError,
+    CommandStage,
     CommandUnconfirmedError,
     ConnectionFailedError,
     CredentialsRefusedError,
     CtiError,
     NetworkError,
     NotConnectedError,
+    NotSupportedError,
     OutageKind,
     PluginError,
     SessionClosedError,
@@ -318,6 +321,110 @@ async def test_reconnect_now_makes_a_new_connection_where_the_plugin_fails_to_as
         assert state_of(model) is ProviderState.IN_SERVICE
 
 
+async def test_who_wants_to_know_waits_for_the_first_answer_after_he_asked_and_no_longer() -> None:
+    pbx = Pbx()
+    waited: list[float] = []
+
+    async def takes_a_moment() -> None:
+        await anyio.sleep(0.2)
+
+    async def press() -> None:
+        began_at = now()
+        await model.reconnect_now()
+        waited.append(now() - began_at)
+
+    pbx.on_verb["probe"] = takes_a_moment
+    async with watched(pbx) as model:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(press)
+                tasks.start_soon(press)
+                await anyio.sleep(0.15)
+        assert len(waited) == 100
+        # What was asked before he did proves nothing for him: he may have to wait for two.
+        assert max(waited) <= 0.4 + 1e-6
+        assert probes(pbx) <= 50
+        assert pbx.runs == 1
+
+
+async def test_of_two_questions_the_one_that_fails_is_not_the_others_answer() -> None:
+    pbx = Pbx()
+    outcomes: list[str] = []
+
+    async def asked() -> None:
+        await anyio.sleep(1)
+        if probes(pbx) == 1:
+            raise KeyError("a fault")
+
+    async def press(name: str) -> None:
+        await model.reconnect_now()
+        outcomes.append(name)
+
+    pbx.on_verb["probe"] = asked
+    async with watched(pbx) as model:
+        model._keeper.suspect()
+        await anyio.sleep(0.5)
+        await press("later")
+        assert outcomes == ["later"]
+        assert (pbx.runs, probes(pbx)) == (1, 2)
+
+
+async def test_an_attempt_that_fails_after_somebody_wanted_it_now_is_followed_by_another_at_once() -> None:
+    async def swallowed(provider: ScriptedProvider) -> None:
+        await anyio.sleep_forever()
+
+    pbx = Pbx()
+    pbx.on_run = {2: swallowed}
+    async with session(pbx) as model:
+        events = model.events()
+        pbx.cut()
+        await until(events, ProviderStateChanged, lambda event: event.next_try_at is not None)
+        await until(events, ProviderStateChanged, lambda event: event.next_try_at is None)
+        await model.reconnect_now()
+        assert state_of(model) is ProviderState.IN_SERVICE
+        assert pbx.runs == 3
+        (waits,) = [event for event in told(events) if isinstance(event, ProviderStateChanged) and event.next_try_at is not None]
+        assert waits.next_try_at == waits.at
+
+
+async def test_only_once_and_then_it_is_waited_for_as_ever() -> None:
+    async def swallowed(provider: ScriptedProvider) -> None:
+        await anyio.sleep_forever()
+
+    pbx = Pbx()
+    pbx.on_run = dict.fromkeys(range(2, 5), swallowed)
+    async with session(pbx) as model:
+        events = model.events()
+        pbx.cut()
+        await until(events, ProviderStateChanged, lambda event: event.next_try_at is not None)
+        await until(events, ProviderStateChanged, lambda event: event.next_try_at is None)
+        with pytest.raises(NetworkError, match="did not log in"):
+            await model.reconnect_now()
+        assert pbx.runs == 3
+        waits = model.provider_state_event
+        assert waits is not None
+        assert waits.next_try_at is not None
+        assert waits.next_try_at > waits.at
+
+
+async def test_an_attempt_that_somebody_wanted_now_and_that_must_not_be_repeated_is_not() -> None:
+    async def refused(provider: ScriptedProvider) -> None:
+        await anyio.sleep(5)
+        raise CredentialsRefusedError("Locked.")
+
+    pbx = Pbx()
+    pbx.on_run = {2: refused}
+    async with session(pbx) as model:
+        events = model.events()
+        pbx.cut()
+        await until(events, ProviderStateChanged, lambda event: event.next_try_at is not None)
+        await until(events, ProviderStateChanged, lambda event: event.next_try_at is None)
+        with pytest.raises(CredentialsRefusedError):
+            await model.reconnect_now()
+        assert state_of(model) is ProviderState.FAILED
+        assert pbx.runs == 2
+
+
 async def test_reconnect_now_while_it_is_closed_does_not_wait_for_ever() -> None:
     before = living()
     pbx = Pbx()
@@ -483,6 +590,57 @@ async def test_a_question_that_fails_at_once_leaves_the_rest_of_the_time() -> No
         await until(events, Disconnected)
         assert now() - began_at == pytest.approx(70.0)
         assert probes(pbx) == 1
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_one_that_cannot_be_asked_on_this_connection_is_left_alone(wrapped: bool) -> None:
+    pbx = Pbx()
+    cannot = NotSupportedError("This server knows no ping.")
+    pbx.on_verb["probe"] = raising(ExceptionGroup("x", [cannot]) if wrapped else cannot)
+    async with watched(pbx) as model:
+        await anyio.sleep(86_400)
+        assert (pbx.runs, probes(pbx)) == (1, 1)
+        # What cannot be asked is not asked, whoever doubts.
+        model._keeper.suspect()
+        await anyio.sleep(60)
+        assert probes(pbx) == 1
+        # Who wants to know gets a new connection, and that one is asked again: it may be to another server.
+        await model.reconnect_now()
+        assert pbx.runs == 2
+        del pbx.on_verb["probe"]
+        await anyio.sleep(61)
+        assert probes(pbx) == 2
+
+
+async def test_who_wants_to_know_gets_a_new_connection_where_it_turns_out_that_it_cannot_be_asked() -> None:
+    pbx = Pbx()
+    pbx.on_verb["probe"] = raising(NotSupportedError("This server knows no ping."))
+    async with watched(pbx) as model:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(model.reconnect_now)
+        assert (pbx.runs, pbx.most_running, probes(pbx)) == (2, 1, 1)
+        assert state_of(model) is ProviderState.IN_SERVICE
+
+
+async def test_a_question_that_was_not_sent_proves_nothing() -> None:
+    pbx = Pbx()
+    pbx.on_verb["probe"] = raising(CommandError("Too much is under way.", stage=CommandStage.NOT_SENT))
+    async with watched(pbx) as model:
+        await anyio.sleep(601)
+        assert (pbx.runs, probes(pbx)) == (1, 10)
+        await model.reconnect_now()
+        assert pbx.runs == 2
+
+
+async def test_that_there_is_no_connection_is_no_life() -> None:
+    pbx = Pbx()
+    pbx.on_verb["probe"] = raising(NotConnectedError("There is no connection."))
+    async with watched(pbx) as model:
+        events = model.events()
+        began_at = now()
+        await until(events, Disconnected)
+        assert now() - began_at == pytest.approx(70.0)
 
 
 async def test_a_fault_of_the_plugin_is_no_proof_of_death_and_ends_no_watch(logs: list[Any]) -> None:
@@ -688,8 +846,8 @@ async def test_one_loud_line_when_it_breaks_and_one_when_it_is_back(logs: list[A
         began_at = now()
         pbx.cut()
         await until_state(events, ProviderState.IN_SERVICE)
-        await anyio.wait_all_tasks_blocked()
         outage_seconds = now() - began_at
+        await anyio.wait_all_tasks_blocked()
     lines = [line for line in logs if line["event"].startswith("cti.connection.")]
     loud = [line for line in lines if line["log_level"] == "warning"]
     assert [line["event"] for line in loud] == ["cti.connection.lost", "cti.connection.back"]

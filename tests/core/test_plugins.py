@@ -257,7 +257,7 @@ def test_an_unknown_name(install: Install) -> None:
     message = refused(Plugins(), "acne", ProviderNotFoundError)
     assert message == (
         "No installed plugin offers the provider 'acne'. Did you mean 'acme'? Installed: acme, other."
-        " Correct cti.provider, or install it: pip install cti-framework-acne."
+        " Correct cti.provider, or install what brings it, for example: pip install cti-framework-acne."
     )
     assert "pip install cti-framework-next-pbx." in refused(Plugins(), "Next_PBX", ProviderNotFoundError)
 

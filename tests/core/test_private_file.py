@@ -60,6 +60,19 @@ def test_where_a_link_leads_there_it_is_replaced(tmp_path: Path) -> None:
         assert (link.is_symlink(), target.read_text()) == (True, "new")
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="links that lead to no path, as Linux has them")
+@pytest.mark.parametrize("through", ["/proc/self/fd/{}", "/dev/fd/{}"])
+def test_a_pipe_that_no_path_leads_to_is_written_to(through: str) -> None:
+    reader, writer = os.pipe()
+    made = PrivateFile(Path(through.format(writer)), force=True)
+    write(made)
+    made.put_in_place()
+    made.discard()
+    assert os.read(reader, 100) == b"new"
+    os.close(reader)
+    os.close(writer)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
 def test_a_pipe_is_written_to_and_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "pipe"

@@ -60,6 +60,13 @@ def test_what_is_no_json_is_a_text(data: bytes | str) -> None:
     assert frame == (data if isinstance(data, str) else data.decode("utf-8", "backslashreplace"))
 
 
+def test_half_a_character_makes_no_text_of_a_frame() -> None:
+    recorder = FlightRecorder()
+    recorder.record(FROM_PBX, rb'{"name":"Ole\ud83d","secret":"x"}')
+    recorder.record(TO_PBX, r'{"name":"Ole\ud83d","secret":"x"}')
+    assert frames(recorder) == [{"name": "Ole\ufffd", "secret": "***"}] * 2
+
+
 def test_a_frame_that_is_older_than_it_may_be_is_forgotten() -> None:
     clock = Clock()
     recorder = FlightRecorder(seconds=300, monotonic=clock)
@@ -205,6 +212,26 @@ def test_a_follower_that_raises_is_named_once_and_dropped_and_the_others_are_tol
     assert (entry["event"], entry["error"]) == ("cti.recorder.follower_failed", "OSError")
     assert entry["follower"].endswith("full_disk")
     assert "no room" not in repr(entry)
+
+
+def test_a_follower_may_raise_whatever_it_likes_but_ctrl_c() -> None:
+    def exits(line: str) -> None:
+        raise SystemExit(line)
+
+    def interrupted(line: str) -> None:
+        raise KeyboardInterrupt
+
+    recorder = FlightRecorder()
+    told: list[str] = []
+    recorder.follow(exits)
+    recorder.follow(told.append)
+    with structlog.testing.capture_logs() as entries:
+        recorder.record(FROM_PBX, b"1")
+    assert len(told) == 1
+    assert [entry["error"] for entry in entries] == ["SystemExit"]
+    recorder.follow(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.record(FROM_PBX, b"2")
 
 
 def test_a_frame_that_is_no_json_can_be_told() -> None:

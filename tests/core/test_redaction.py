@@ -330,6 +330,22 @@ def test_it_needs_neither_structlog_nor_typed_settings() -> None:
         ("webitel.password: not known; did you mean webitel.login?", "webitel.password: not known; did you mean webitel.login?"),
         ("Cookie: a=b; c=d\nHost: x", "Cookie: ***\nHost: x"),
         (r"b'Cookie: a=\"b\"; c=d\r\nHost: x'", r"b'Cookie: ***\r\nHost: x'"),
+        ("[(b'Authorization', b'Basic x'), (b'Host', b'y')]", "[(b'Authorization', b'***'), (b'Host', b'y')]"),
+        ('{"headers": [["cookie", "a=\\"b"], ["host", "y"]]}', '{"headers": [["cookie", "***"], ["host", "y"]]}'),
+        (r'{"sent":"[[\"password\", \"a b\"]]"}', r'{"sent":"[[\"password\", \"***\"]]"}'),
+        ("('password', 'x',)", "('password', '***',)"),
+        ("('password', 'login', 'host'), ['host', 'password']", "('password', 'login', 'host'), ['host', 'password']"),
+        ("wss://bob:it's@pbx.example/x", "wss://***@pbx.example/x"),
+        ("cannot reach 'ws://bob:a\"b<c@pbx' (it's 1@2)", "cannot reach 'ws://***@pbx' (it's 1@2)"),
+        (
+            '{"a":"ws://pbx:80","b":"100@demo"} {"a":"ws://pbx","b":"c@d"}',
+            '{"a":"ws://pbx:80","b":"100@demo"} {"a":"ws://pbx","b":"c@d"}',
+        ),
+        ("<a href='ws://pbx:80'>c@d</a>", "<a href='ws://pbx:80'>c@d</a>"),
+        ({"x": {"password=y": 1, "z": 2}}, {"x": {"password=***": MASK, "z": 2}}),
+        ({"a?token=y&b=c": 1}, {"a?token=***&b=c": MASK}),
+        ({"wss://u:p@h": 1}, {"wss://***@h": 1}),
+        ({"Bearer abc": [1]}, {"Bearer ***": [1]}),
         ("Bearer abc, again", "Bearer ***, again"),
         ("it is eyJhbGciOi.eyJzdWIi.SflKx- there", "it is *** there"),
         (Secret("x"), MASK),
@@ -387,6 +403,46 @@ def test_numbers_that_are_registered() -> None:
 )
 def test_a_line_that_is_a_name_and_a_word(text: str, shown: str) -> None:
     assert SecretRedactor().redact(text) == shown
+
+
+HEADERS = [
+    ("Authorization", "Basic {}"),
+    ("authorization", 'Digest username="a", response="{}"'),
+    ("Proxy-Authorization", "Basic {}"),
+    ("Cookie", "a=1; sid={}"),
+    ("Set-Cookie", "sid={}; Path=/"),
+    ("X-Api-Key", "{}"),
+    ("X-Auth-Token", "id {}"),
+    ("X-Access-Token", "{}"),
+]
+
+
+@pytest.mark.parametrize(
+    "write", [str, repr, lambda text: repr(text.encode()), json.dumps, lambda text: json.dumps(json.dumps(text))]
+)
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+@pytest.mark.parametrize("line", [1, 2])
+@pytest.mark.parametrize(("name", "value"), HEADERS)
+def test_a_header_however_its_line_is_written(name: str, value: str, line: int, end: str, write: Callable[[str], str]) -> None:
+    header = f"{name}: {value.format('hunTer2pw')}"
+    lines = [header, "Host: a"] if line == 1 else ["GET / HTTP/1.1", header, "Host: a"]
+    shown = SecretRedactor().redact(write(end.join(lines) + end))
+    assert "hunTer2pw" not in shown
+    assert "Host: a" in shown
+    shown = SecretRedactor().redact(write({"sent": end.join(lines)}) if write in (repr, json.dumps) else header)
+    assert "hunTer2pw" not in shown
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps])
+@pytest.mark.parametrize(("name", "value"), HEADERS)
+def test_headers_that_are_pairs_in_a_text(name: str, value: str, write: Callable[[object], str]) -> None:
+    value = value.format("hunTer2pw")
+    pairs: list[object] = [[("Host", "a"), (name, value)], [[name, value]], {"headers": [(name, value), ("Host", "a")]}]
+    if write is repr:
+        pairs.append([(name.encode(), value.encode())])
+    for pair in pairs:
+        assert "hunTer2pw" not in SecretRedactor().redact(write(pair))
+        assert "hunTer2pw" not in SecretRedactor().redact(json.dumps({"sent": write(pair)}))
 
 
 def test_a_number_where_it_stands_alone() -> None:
@@ -571,6 +627,12 @@ def test_objects_that_misbehave_are_replaced_and_nothing_is_raised() -> None:
     [
         "://a:" * 40_000,
         "://" + "@" * 200_000,
+        "://a:'" * 40_000,
+        "://a:" + "'" * 200_000,
+        "(" * 200_000 + "secret",
+        '("secret","' * 20_000,
+        '("secret","' + '\\"' * 100_000,
+        '("secret"' + " " * 200_000 + ",",
         "secret" * 40_000,
         "secret=[" * 30_000,
         'secret="\\' * 30_000,

@@ -473,6 +473,45 @@ def test_unknown_keys_without_a_match_are_told_what_is_known() -> None:
     assert problem.startswith("cti.zzz in the host's settings: not known; known are cti.provider, cti.disabled_plugins, ")
 
 
+def test_a_former_key_is_known() -> None:
+    @attrs.frozen(kw_only=True)
+    class Renamed:
+        url: str = setting(codes=("acme.address",))
+
+    settings = SystemSettings.load({"acme.address": "wss://x"}, environ={})
+    settings.check_unknown({"cti": CoreSettings, "acme": Renamed})
+    assert settings.read("acme", Renamed).url == "wss://x"
+    with pytest.raises(SettingsError, match=r"acme\.adress in the host's settings: not known; did you mean acme\.url\?"):
+        SystemSettings.load({"acme.adress": "x"}, environ={}).check_unknown({"cti": CoreSettings, "acme": Renamed})
+    with pytest.raises(SettingsError, match="given twice with different values"):
+        SystemSettings.load({"acme.address": "x", "acme.url": "y"}, environ={}).read("acme", Renamed)
+
+
+def even(_: object, __: object, value: int) -> None:
+    if value % 2:
+        raise ValueError("it has to be even")
+
+
+@attrs.frozen(kw_only=True)
+class Validated:
+    port: int = setting(default=2, validator=[attrs.validators.ge(0), even])
+    token: int = setting(default=2, secret=True, validator=even)
+
+
+def test_an_authors_own_validator_says_why() -> None:
+    for value, why in ((3, "; it has to be even"), (-1, "")):
+        with pytest.raises(SettingsError) as caught:
+            SystemSettings.load({"acme.port": value}, environ={}).read("acme", Validated)
+        told = f"acme.port: holds {value} (from acme.port in the host's settings); it may hold a whole number, >= 0{why}"
+        assert caught.value.problems == (told,)
+
+
+def test_of_a_secret_it_says_nothing() -> None:
+    with pytest.raises(SettingsError) as caught:
+        SystemSettings.load({"acme.token": 3}, environ={}).read("acme", Validated)
+    assert "even" not in str(caught.value)
+
+
 def test_keys_of_others_are_left_alone() -> None:
     settings = SystemSettings.load(
         {"other.key": 1, "acmeSomething": 2, "SysMsgLib": "acme", "zoom.x": 3, "ctix.y": 1},
@@ -570,7 +609,7 @@ def test_what_costs_all_users_of_a_process_something_no_user_sets() -> None:
     alone = {one.key.removeprefix("cti.") for one in describe_settings("cti", CoreSettings) if one.system_only}
     assert alone == THE_SYSTEMS_ALONE
     for name in alone - {"tls_client_key_file"}:
-        with pytest.raises(SettingsError, match=f"cti.{name}: .* may not set it; it is a setting of the system alone"):
+        with pytest.raises(SettingsError, match=f"cti.{name}: only the system may set it, and .* does"):
             SystemSettings.load({}, environ={}).with_user({f"cti.{name}": 1}).read("cti", CoreSettings)
 
 

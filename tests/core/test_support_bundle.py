@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import pytest
 
+from cti_framework.calls import Party
 from cti_framework.errors import ConnectionFailedError, NetworkError, ProviderNotFoundError
 from cti_framework.events import ErrorOccurred, Initialized
 from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.plain import event_as_plain
 from cti_framework.provider import CtiUser
 from cti_framework.recorder import FrameDirection
+from cti_framework.reports import Offered
 from cti_framework.support_bundle import SupportBundle, write_bundle
 from tests.core.wired import SECRET, TOKEN, WiredProvider, wired_plugins
 
@@ -70,6 +73,7 @@ async def test_a_bundle_tells_all_there_is(tmp_path: Path) -> None:
     broken = next(record for record in diagnosis["plugins"] if record["name"] == "broken")
     assert broken["status"] == "import-failed"
     assert "broken" in files["diagnosis.txt"]
+    assert files["diagnosis.json"].startswith('{\n  "provider": "wired",\n')
     settings = {entry["key"]: entry for entry in json.loads(files["settings.json"])}
     assert settings["cti.provider"] == {"key": "cti.provider", "value": "wired", "origin": "cti.provider in the host's settings"}
     assert settings["cti.query_timeout_seconds"]["origin"] == "default"
@@ -82,6 +86,34 @@ async def test_a_bundle_tells_all_there_is(tmp_path: Path) -> None:
     versions = json.loads(files["versions.json"])
     assert versions["distributions"]["cti-framework"]
     assert versions["libraries"]["anyio"]
+
+
+async def test_half_a_character_and_a_large_number_are_told_as_they_are(tmp_path: Path) -> None:
+    user = CtiUser("\udcff", parameters={"wired.password": PASSWORD})
+    async with initializer(**{"wired.address": "ws://pbx.example/\udcff"}).open(user) as model:
+        provider = WiredProvider.latest
+        provider.context.report(Offered(at=model.now(), call_id="c1", other=Party("0501", "Ole\ud83d")))
+        provider.context.frame(FrameDirection.FROM_PBX, {"name": "\ud83d", "number": 10**30})
+        path = await model.write_support_bundle(tmp_path / "x.zip", log=["Ole\ud83d"])
+    files = contents(path)
+    diagnosis = json.loads(files["diagnosis.json"])
+    assert diagnosis["user"] == "\udcff"
+    assert [call["other"]["name"] for call in diagnosis["calls"]] == ["Ole\ud83d"]
+    assert "\\ud83d" in files["diagnosis.txt"]
+    assert json.loads(files["settings.json"])
+    assert jsons(files["frames.jsonl"])[-1]["frame"] == {"name": "\ud83d", "number": 10**30}
+    (started,) = [event for event in jsons(files["events.jsonl"]) if event["event"] == "CallStarted"]
+    assert started["call"]["other"]["name"] == "Ole\ud83d"
+    assert files["log.txt"] == "Ole\\ud83d\n"
+
+
+async def test_the_password_of_an_address_is_not_in_it_however_it_is_written(tmp_path: Path) -> None:
+    for password in ("it's-canary", 'a"b<c-canary', "a/b'c-canary", "sla/sh-canary", "p%20q-canary"):
+        async with initializer(**{"wired.address": f"ws://bob:{password}@pbx.example"}).open(USER) as model:
+            log = [f"cannot reach wss://bob:{password}@pbx/x", f"the password is {password!r}", f"or {unquote(password)}"]
+            files = contents(await model.write_support_bundle(tmp_path / f"{len(password)}.zip", log=log, force=True))
+            lines = "\n".join(model.recorder.lines())
+        assert "canary" not in "\n".join(files.values()).replace(PASSWORD, "") + lines, password
 
 
 async def test_no_secret_is_in_it(tmp_path: Path) -> None:

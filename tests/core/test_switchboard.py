@@ -502,6 +502,12 @@ async def test_the_far_side_of_a_switchboard() -> None:
     switchboard, recorder = switch()
     cuts: list[bool] = []
     far_side: FarSide = SwitchboardFarSide(switchboard, OWN, lambda: cuts.append(True))
+
+    async def cut() -> None:
+        cuts.append(False)
+
+    await SwitchboardFarSide(switchboard, OWN, cut).drop_network()
+    assert cuts.pop() is False
     assert isinstance(far_side, FarSide)
     call_id = await far_side.incoming("0671112233", "ACME")
     (own,) = switchboard.legs_of(OWN)

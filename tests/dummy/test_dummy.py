@@ -112,6 +112,51 @@ async def test_started_comes_first_and_the_line_is_unplugged_at_the_end() -> Non
     assert bench.reports == [started]
 
 
+async def test_a_leg_that_is_renamed_is_the_same_call() -> None:
+    pbx = DummyPbx()
+    bench, switch = Bench(pbx), pbx.switchboard
+    async with bench.running():
+        _, (own, *_) = switch.incoming("0501", "100@demo.local")
+        first = own.uuid
+        switch.answer(own.uuid)
+        switch.rename(own.uuid, "second")
+        switch.rename("second", "third")
+        assert (bench.call.id, bench.call.former_ids) == ("third", (first, "second"))
+        (seen,) = (await bench.provider.snapshot()).calls
+        assert (seen.call_id, seen.former_ids) == ("third", (first, "second"))
+        switch.hang_up("third")
+        assert bench.line.calls == ()
+        assert not bench.line.refusals
+    assert not pbx._former
+
+
+async def test_a_call_that_the_switch_joins_with_another_is_with_whom_it_is_now() -> None:
+    pbx = DummyPbx()
+    bench, switch = Bench(pbx), pbx.switchboard
+    async with bench.running():
+        _, (own, *_) = switch.incoming("0501", "100@demo.local")
+        _, (other, *_) = switch.incoming("0502", "101@demo.local")
+        switch.answer(own.uuid)
+        switch.answer(other.uuid)
+        assert bench.call.other.number == "0501"
+        assert other.partner is not None
+        switch.bridge(own.uuid, other.partner.uuid)
+        switch.advance(5)
+        assert bench.call.other.number == "0502"
+
+
+async def test_it_tells_what_is_recorded() -> None:
+    pbx = DummyPbx()
+    bench, switch = Bench(pbx), pbx.switchboard
+    async with bench.running():
+        _, (own, *_) = switch.incoming("0501", "100@demo.local")
+        switch.answer(own.uuid)
+        for recorded in (True, False):
+            switch.record(own.uuid, recorded)
+            assert bench.call.recording is recorded
+            assert [seen.recording for seen in (await bench.provider.snapshot()).calls] == [recorded]
+
+
 async def test_a_line_that_is_cut_is_a_lost_network() -> None:
     pbx = DummyPbx()
     bench = Bench(pbx)

@@ -138,6 +138,20 @@ def certain(kind: type[SwitchFault] | type[Fault]) -> Schedule:
 
 
 FOUND: dict[str, tuple[type[World], Schedule]] = {
+    "the PBX joined a call with somebody who held already, and the call was not shown as held": (
+        DummyWorld,
+        Schedule(
+            0,
+            (
+                Step("0671111111 calls", 0.0),
+                Step("0672222222 calls", 0.0),
+                Step("the phone of leg 0 answers", 0.0),
+                Step("the phone of leg 1 answers", 0.0),
+                Step("0672222222 holds", 0.0),
+                Step("the PBX joins leg 0 with whom leg 1 talks to", 1.0),
+            ),
+        ),
+    ),
     # At a site whose list of calls lags.
     "the answer to the second look was lost, and a call that the first could not see yet was never shown": (
         SimulatorWorld,
@@ -150,6 +164,66 @@ FOUND: dict[str, tuple[type[World], Schedule]] = {
                 Step("the phone of leg 0 answers", 1.01),
                 Step("the phone of leg 0 presses a key", 0.01),
                 Step(LoseReplies(), 0.3),
+            ),
+        ),
+    ),
+    "a call that only the answer on its way knew was renamed behind it, and never ended": (
+        DummyWorld,
+        Schedule(
+            1,
+            (
+                Step(DropLink(), 0.0),
+                Step("0671111111 calls", 0.0),
+                Step(DelayMessages(2, 3.0), 1.0),
+                Step("a supervisor sets ONBREAK", 0.0),
+                Step("a supervisor sets NONE", 4.0),
+                Step("the PBX renames leg 0", 20.0),
+            ),
+        ),
+    ),
+    "a call was told of by its new identifier before the change to it, was renamed again in an outage, and was hidden": (
+        DummyWorld,
+        Schedule(
+            1,
+            (
+                Step("0671111111 calls", 1.0),
+                Step("the phone of leg 0 answers", 1.0),
+                Step(ReorderEvents(1), 0.0),
+                Step("the PBX renames leg 0", 0.0),
+                Step("the phone of leg 0 presses a key", 1.0),
+                Step(DropLink(), 0.0),
+                Step("the PBX renames leg 0", 20.0),
+            ),
+        ),
+    ),
+    "a call was renamed, and its end was another's": (
+        DummyWorld,
+        Schedule(
+            1, (Step("0671111111 calls", 1.0), Step("the PBX renames leg 0", 1.0), Step("the phone of leg 0 hangs up", 1.0))
+        ),
+    ),
+    "the PBX gave a call another far end, and the first was shown": (
+        DummyWorld,
+        Schedule(
+            1,
+            (
+                Step("0671111111 calls", 1.0),
+                Step("the phone of leg 0 answers", 1.0),
+                Step("0672222222 calls", 1.0),
+                Step("the phone of leg 1 answers", 1.0),
+                Step("the PBX joins leg 0 with whom leg 1 talks to", 20.0),
+            ),
+        ),
+    ),
+    "what a network held back was taken for a clock that was set back, and the call had lasted no time": (
+        DummyWorld,
+        Schedule(
+            1,
+            (
+                Step(DelayMessages(1, 30.0), 0.0),
+                Step("0671111111 calls", 5.0),
+                Step("the phone of leg 0 answers", 20.0),
+                Step("the phone of leg 0 hangs up", 20.0),
             ),
         ),
     ),

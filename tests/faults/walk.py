@@ -13,11 +13,11 @@ from anyio.abc import TaskGroup
 from structlog.testing import capture_logs
 
 from cti_framework.agents import AgentFeature
-from cti_framework.calls import Call, CallFeature
+from cti_framework.calls import Call, CallDirection, CallFeature
 from cti_framework.errors import CommandError, CommandStage, CtiError
 from cti_framework.events import CallEvent, CallFinished, CallSaved, CallStarted, Event, ProviderState, ResyncRequired
 from cti_framework.switchboard import NO_STATUS, Leg, SwitchError
-from cti_framework.switchboard.faults import SwitchFault
+from cti_framework.switchboard.faults import DelayMessages, SlowPeer, SwitchFault
 from cti_framework.testing import Direction, Fault
 from tests.faults.worlds import OWN, World
 
@@ -37,6 +37,8 @@ _QUIET_SECONDS: Final = 40.0
 _MOST_DEAD_CONNECTIONS: Final = 3
 _EVENTS_AT_A_SITTING: Final = 5
 _AWAY_SECONDS: Final = 30.0
+_CLOCKS_DIFFER_SECONDS: Final = 0.5
+_LONGEST_DELAY_SECONDS: Final = 1.0
 
 
 @attrs.frozen
@@ -171,6 +173,18 @@ class Walk:
         registered = not switch.account(OWN).registered_devices
         yield f"the phone registers: {registered}", partial(switch.set_registered, OWN, registered)
         yield "the PBX is killed", self.world.kill
+        own_legs = self.world.own_legs
+        for place, leg in enumerate(own_legs):
+            yield f"the PBX renames leg {place}", partial(self._rename, leg)
+            for further, other in enumerate(own_legs):
+                if not self.world.tells_joins or leg is other or not leg.answered:
+                    continue
+                if other.partner is not None and other.partner not in own_legs:
+                    name = f"the PBX joins leg {place} with whom leg {further} talks to"
+                    yield name, partial(switch.bridge, leg.uuid, other.partner.uuid)
+
+    def _rename(self, leg: Leg) -> None:
+        self.world.switchboard.rename(leg.uuid, self.world.switchboard.new_id())
 
     # --- what the operator asks
 
@@ -308,6 +322,8 @@ async def carry_out(schedule: Schedule, world: World) -> list[str]:
         _check_events(told)
         _check_read(told, reader.events)
         _check_dialled(walk)
+        if not _may_look_set_back(schedule):
+            _check_times(told, world)
         assert walk.faults == []
         loud = [entry for entry in log if entry["log_level"] in ("error", "critical")]
         assert loud == []
@@ -401,6 +417,27 @@ def _check_events(told: list[Event]) -> None:
             open_ids -= names
             ended |= names
     assert open_ids == set()
+
+
+def _may_look_set_back(schedule: Schedule) -> bool:
+    """Whether messages some seconds apart may be late by the same: then nobody can tell that the PBX's clock was not set back."""
+    delays = [step.what for step in schedule.steps if isinstance(step.what, DelayMessages | SlowPeer)]
+    long = [delay for delay in delays if delay.seconds > _LONGEST_DELAY_SECONDS]
+    return sum(delay.messages for delay in long) > 1
+
+
+def _check_times(told: list[Event], world: World) -> None:
+    """However late it was told, a call that was seen to begin and to end lasted as long as it did."""
+    seen_to_begin: set[str] = set()
+    for event in told:
+        if not isinstance(event, CallEvent):
+            continue
+        call = event.call
+        if isinstance(event, CallStarted) and call.direction is not CallDirection.UNKNOWN:
+            seen_to_begin.add(call.id)
+        elif isinstance(event, CallFinished) and not call.inferred and seen_to_begin & {call.id, *call.former_ids}:
+            lasted = world.lasted.get(call.id, call.total_seconds)
+            assert abs(call.total_seconds - lasted) < _CLOCKS_DIFFER_SECONDS, (call, lasted)
 
 
 def _check_dialled(walk: Walk) -> None:

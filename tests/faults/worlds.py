@@ -22,8 +22,16 @@ from cti_framework.errors import OutageKind
 from cti_framework.events import CallFinished, CallStarted, Event, ProviderStateChanged
 from cti_framework.model import CtiModel
 from cti_framework.provider import CtiUser
-from cti_framework.switchboard import Device, Leg, Switchboard, SwitchOptions, drive
-from cti_framework.switchboard.faults import ALL_SWITCH_KINDS, FaultHit, SwitchFault, SwitchFaults
+from cti_framework.switchboard import Device, Leg, Switchboard, SwitchEvent, SwitchEventName, SwitchOptions, drive
+from cti_framework.switchboard.faults import (
+    ALL_SWITCH_KINDS,
+    DropLink,
+    FaultHit,
+    FaultLink,
+    HalfOpen,
+    SwitchFault,
+    SwitchFaults,
+)
 from cti_framework.testing import ALL_KINDS, BlackHole, Cut, Direction, Fault, FaultProxy, HalfClose, Refuse, Reset, fault_proxy
 from cti_webitel.engine.client import Webitel
 from cti_webitel.provider import WebitelCtiProvider
@@ -50,9 +58,14 @@ class World(ABC):
         keeps_few_events: Whether who comes back late may find events gone.
         resyncs: How often that happened.
         tells_far_holds: Whether the model is told what far ends hold.
+        tells_joins: Whether the model is told with whom a call is that the PBX joins with another.
+        lasted: How many seconds each of the operator's legs lasted that is over, by its last identifier; where the model is told
+            when everything happened.
     """
 
     tells_far_holds: ClassVar[bool]
+    tells_joins: ClassVar[bool]
+    lasted: dict[str, float]
     kinds: ClassVar[tuple[type[SwitchFault] | type[Fault], ...]]
     model: CtiModel
     switchboard: Switchboard
@@ -63,6 +76,8 @@ class World(ABC):
         self.resyncs = 0
         self.dialled: Counter[str] = Counter()
         self.hits: Counter[type[SwitchFault] | type[Fault]] = Counter()
+        self.lasted = {}
+        self._for_next_link: list[SwitchFault] = []
 
     def _furnish(self, switchboard: Switchboard, faults: SwitchFaults) -> None:
         self.switchboard, self.faults = switchboard, faults
@@ -76,6 +91,15 @@ class World(ABC):
             return legs
 
         vars(switchboard)["originate"] = counted
+        open_link = faults.open_link
+
+        def met(**ends: Any) -> FaultLink[Any, Any]:
+            link = open_link(**ends)
+            while self._for_next_link:
+                link.apply(self._for_next_link.pop(0))
+            return link
+
+        vars(faults)["open_link"] = met
 
     def _on_hit(self, hit: FaultHit) -> None:
         self._count(type(hit.fault))
@@ -109,6 +133,9 @@ class World(ABC):
         """Let something go wrong now."""
         assert isinstance(fault, SwitchFault)
         links = self.faults.links
+        if not links and not isinstance(fault, DropLink | HalfOpen):
+            # Somebody is connecting: it meets him.
+            self._for_next_link.append(fault)
         self.faults.apply(fault)
         if links and not self.faults.links:
             self._count(type(fault))
@@ -124,6 +151,7 @@ class World(ABC):
 
     def heal(self) -> None:
         """Let nothing go wrong any more. Connections that are dead stay so, without a word."""
+        self._for_next_link.clear()
         self.faults.heal()
 
     def pbx_says(self) -> list[tuple[str, str, bool, bool, str]]:
@@ -185,11 +213,13 @@ class DummyWorld(World):
 
     kinds = ALL_SWITCH_KINDS
     tells_far_holds = True
+    tells_joins = True
 
     def __init__(self, pbx: DummyPbx, seed: int) -> None:
         super().__init__(seed)
         self.pbx = pbx
         self._furnish(pbx.switchboard, pbx.faults)
+        pbx.switchboard.subscribe(self._note_end)
         self.model = CtiModel(
             DummyCtiProvider,
             user=CtiUser("100"),
@@ -200,6 +230,11 @@ class DummyWorld(World):
             clock=_clock(),
             event_log_capacity=self.log_capacity,
         )
+
+    def _note_end(self, event: SwitchEvent) -> None:
+        leg = event.leg
+        if event.name is SwitchEventName.CHANNEL_HANGUP_COMPLETE and leg is not None and leg.presence == OWN:
+            self.lasted[leg.uuid] = (event.at - leg.created_at).total_seconds()
 
     def kill(self) -> None:
         self.switchboard.reset()
@@ -231,6 +266,8 @@ class SimulatorWorld(World):
 
     kinds = (*ALL_SWITCH_KINDS, *ALL_KINDS)
     tells_far_holds = False
+    # An outgoing call goes on showing whom it was made to where no frame with other numbers comes.
+    tells_joins = False
 
     def __init__(self, simulator: WebitelSimulator, proxy: FaultProxy, seed: int) -> None:
         super().__init__(seed)

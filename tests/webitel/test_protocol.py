@@ -769,6 +769,29 @@ def test_truncated_frames_are_bad_frames(frame: dict[str, Any], length: int) -> 
         assert protocol.counts.bad_frames == 1
 
 
+def with_half_a_character(frame: dict[str, Any]) -> dict[str, Any]:
+    return {**frame, "Caller-Caller-ID-Name": "Ole\ud83d"}
+
+
+def test_half_a_character_hides_no_call(protocol: EngineProtocol) -> None:
+    beginning = [created(), call_state("RINGING"), call_frame("CHANNEL_ANSWER"), call_state("ACTIVE")]
+    outputs: list[Output] = []
+    for frame in beginning:
+        outputs += protocol.receive(json.dumps(with_half_a_character(frame)).encode())
+    plain = EngineProtocol(ACCOUNT)
+    assert [type(output) for output in outputs] == [type(output) for output in feed(plain, *beginning)]
+    assert [output.call.caller_name for output in outputs if isinstance(output, OnNewCall)] == ["Ole\ufffd"]
+    assert protocol.counts == plain.counts
+
+
+def test_half_a_character_in_the_list_of_accounts_hides_nobody(protocol: EngineProtocol) -> None:
+    _, request = protocol.request("api account list")
+    rows = json.dumps({"100": {"id": "100", "name": "Ole\ud83d", "domain": "demo.local"}})
+    answer = {"exec-uuid": json.loads(request)["exec-uuid"], "exec-complete": "+OK", "exec-response": {"response": rows}}
+    outputs = protocol.receive(json.dumps(answer))
+    assert [output.user.name for output in outputs if isinstance(output, OnAddUser)] == ["Ole\ufffd"]
+
+
 def test_bad_frames_do_not_show_what_they_hold() -> None:
     secret = b'{"exec-response":"{\\"token\\":\\"s3cret'
     assert b"s3cret" not in repr(EngineProtocol(ACCOUNT).receive(secret)).encode()

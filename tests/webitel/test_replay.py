@@ -156,6 +156,18 @@ def test_what_was_no_json_on_the_wire_is_a_bad_frame() -> None:
     assert [type(output) for _, output in replay_frames(lines)] == [BadFrame, BadFrame]
 
 
+def test_half_a_character_is_none_of_rubbish() -> None:
+    whole = frames("04-incoming")
+    half = [json.dumps(halved(json.loads(line))) for line in whole]
+    assert [type(output) for _, output in replay_frames(half)] == [type(output) for _, output in replay_frames(whole)]
+
+
+def halved(entry: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(entry["frame"], dict) and "Caller-Caller-ID-Name" in entry["frame"]:
+        entry["frame"]["Caller-Caller-ID-Name"] += "\ud83d"
+    return entry
+
+
 @pytest.mark.parametrize(
     "rubbish",
     [
@@ -165,6 +177,8 @@ def test_what_was_no_json_on_the_wire_is_a_bad_frame() -> None:
         "{}",
         '{"t":"1","dir":"s2c","frame":{}}',
         '{"t":true,"dir":"s2c","frame":{}}',
+        '{"t":1e15,"dir":"s2c","frame":{}}',
+        '{"t":-1e18,"dir":"s2c","frame":{}}',
         '{"t":1,"dir":"s2c"}',
         '{"t":1,"dir":"s2c","conn":[1],"frame":{}}',
         '{"t":1,"dir":"s2c","conn":true,"frame":{}}',

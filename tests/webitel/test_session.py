@@ -149,6 +149,19 @@ async def test_an_incoming_call_that_is_answered_on_the_phone() -> None:
         assert model.refused_reports == {}
 
 
+async def test_a_caller_whose_name_was_cut_in_the_middle_of_a_character() -> None:
+    async with serve() as simulator, model_at(simulator) as model:
+        events = model.events()
+        simulator.switchboard.incoming(CALLER, OWN, name="Ole\ud83d")
+        assert (await until(events, CallStarted)).call.other.number == CALLER
+        await simulator.answer_own()
+        assert (await until(events, CallConnected)).call.other.name == "Ole\ufffd"
+        await simulator.hang_up(CALLER)
+        await until(events, CallFinished)
+        assert model.refused_reports == {}
+        assert all("\\ud83d" not in line for line in model.recorder.lines())
+
+
 async def test_an_incoming_call_that_the_phone_answers_by_itself() -> None:
     async with serve(device_answer_seconds=0.01) as simulator, model_at(simulator) as model:
         events = model.events()

@@ -9,6 +9,7 @@ import anyio
 
 from cti_framework.clock import SessionClock
 from cti_framework.provider import BaseCtiProvider, ProviderContext
+from cti_framework.shared import SharedConnections
 from cti_framework.testing.conformance.running import NotMeasured
 from cti_framework.testing.conformance.stand import Stand
 
@@ -71,9 +72,14 @@ async def cancel_at(stand: Stand, step: int) -> bool:
         # Some wait in one place from now on: nothing wakes them to be counted.
         scope.cancel()
 
-    provider = await _bare_provider(stand, on_report)
-    with anyio.move_on_after(stand.bench.patience_seconds) as patience, scope:
-        await _Stepped(provider.run(), on_wait)
+    # What is shared lives in a task group of its own, as in a session; nothing of it may be left when the last user goes.
+    shared = SharedConnections()
+    async with anyio.create_task_group() as tasks:
+        shared.live_in(tasks)
+        provider = await _bare_provider(stand, on_report, shared)
+        with anyio.move_on_after(stand.bench.patience_seconds) as patience, scope:
+            await _Stepped(provider.run(), on_wait)
+    if not (patience.cancelled_caught or scope.cancelled_caught):
         raise NotMeasured("run() ended by itself before it was cancelled")
     stand.expect(
         not patience.cancelled_caught or scope.cancel_called,
@@ -82,7 +88,7 @@ async def cancel_at(stand: Stand, step: int) -> bool:
     return not reported
 
 
-async def _bare_provider(stand: Stand, on_report: Callable[..., None]) -> BaseCtiProvider:
+async def _bare_provider(stand: Stand, on_report: Callable[..., None], shared: SharedConnections) -> BaseCtiProvider:
     """Make a provider as the core does, but with a context of the test's own."""
     await stand.initializer().create(stand.simulation.user)
     made = stand.provider.context
@@ -94,6 +100,8 @@ async def _bare_provider(stand: Stand, on_report: Callable[..., None]) -> BaseCt
         report=on_report,
         find_call=lambda call_id: None,
         log=made.log,
+        use_shared=shared.use,
+        network=made.network,
     )
     return stand.bench.provider_class(context)
 

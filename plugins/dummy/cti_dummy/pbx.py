@@ -43,6 +43,8 @@ class DummyPbx:
         self.switchboard = switchboard
         self.faults = SwitchFaults(switchboard.clock)
         self._lines: set[DummyLine] = set()
+        self._former: dict[str, tuple[str, ...]] = {}
+        switchboard.subscribe(self._learn)
 
     def plug_in(self, on_event: Callable[[SwitchEvent], None]) -> DummyLine:
         """Lay a line to the PBX.
@@ -56,6 +58,24 @@ class DummyPbx:
         line = DummyLine(self, on_event)
         self._lines.add(line)
         return line
+
+    def former_ids(self, leg_uuid: str) -> tuple[str, ...]:
+        """Tell what a leg was called before.
+
+        Args:
+            leg_uuid: What it is called now.
+
+        Returns:
+            Its former identifiers, oldest first.
+        """
+        return self._former.get(leg_uuid, ())
+
+    def _learn(self, event: SwitchEvent) -> None:
+        leg = event.leg
+        if leg is not None and event.name is SwitchEventName.CHANNEL_UUID and event.former_uuid is not None:
+            self._former[leg.uuid] = (*self._former.pop(event.former_uuid, ()), event.former_uuid)
+        elif leg is not None and event.name is SwitchEventName.CHANNEL_DESTROY:
+            self._former.pop(leg.uuid, None)
 
     def unplug(self, line: DummyLine) -> None:
         """Take a line away.
@@ -189,5 +209,8 @@ class DummyLine:
 
 
 def _call_of(message: _Told | _Answer) -> str:
-    leg = message.event.leg if isinstance(message, _Told) else None
-    return "" if leg is None else leg.call_uuid
+    if not isinstance(message, _Told):
+        return ""
+    leg = message.event.leg
+    # For whoever keeps the order call by call, what a call is called from now on is another one.
+    return message.event.former_uuid or ("" if leg is None else leg.call_uuid)

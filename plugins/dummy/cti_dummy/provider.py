@@ -31,8 +31,10 @@ from cti_framework.reports import (
     Connected,
     Ended,
     Held,
+    IdChanged,
     Offered,
     Originated,
+    RecordingReport,
     Retrieved,
     Snapshot,
     Started,
@@ -121,7 +123,10 @@ class DummyCtiProvider(BaseCtiProvider):
             SwitchEventName.CHANNEL_ANSWER: self._on_answer,
             SwitchEventName.CHANNEL_HOLD: self._on_hold,
             SwitchEventName.CHANNEL_UNHOLD: self._on_unhold,
+            SwitchEventName.CHANNEL_UUID: self._on_renamed,
             SwitchEventName.DTMF: self._on_tone,
+            SwitchEventName.RECORD_START: self._on_record,
+            SwitchEventName.RECORD_STOP: self._on_record,
             SwitchEventName.CHANNEL_HANGUP_COMPLETE: self._on_hangup,
         }
 
@@ -190,7 +195,7 @@ class DummyCtiProvider(BaseCtiProvider):
         elif event.name is SwitchEventName.CHANNEL_BRIDGE:
             for leg_uuid in (event.bridge_a, event.bridge_b):
                 if leg_uuid is not None and self._is_own(leg_uuid):
-                    self.context.report(Connected(at=self.context.clock.now(), call_id=leg_uuid))
+                    self._on_bridge(event, leg_uuid)
         elif event.leg is not None and event.name in self._on_leg:
             self._on_leg[event.name](event, event.leg)
 
@@ -198,13 +203,35 @@ class DummyCtiProvider(BaseCtiProvider):
         if leg.presence != self._presence:
             return
         # The switch learns the caller's name in the same moment, but after it told of the leg.
-        leg = next((known.snapshot for known in self._switch.legs_of(self._presence) if known.uuid == leg.uuid), leg)
+        leg = self._at_hand(leg.uuid) or leg
         at = self.context.clock.from_pbx(event.at)
         own, other = Party(leg.party_number, leg.party_name), Party(leg.peer_number, leg.peer_name)
         if leg.outgoing:
             self.context.report(Originated(at=at, call_id=leg.uuid, own=own, other=other))
         else:
             self.context.report(Offered(at=at, call_id=leg.uuid, own=own, other=other))
+
+    def _on_bridge(self, event: SwitchEvent, leg_uuid: str) -> None:
+        # It may be with somebody else now: the switch joins what was transferred with whom it was transferred to.
+        leg = event.leg if event.leg is not None and event.leg.uuid == leg_uuid else self._at_hand(leg_uuid)
+        other = None if leg is None else Party(leg.peer_number, leg.peer_name)
+        at = self.context.clock.from_pbx(event.at)
+        self.context.report(Connected(at=at, call_id=leg_uuid, other=other))
+        # Whom it is with now may hold already, and whom it was with before may have held.
+        now, call = self._at_hand(leg_uuid), self.context.call(leg_uuid)
+        if now is not None and now.bridged_to is not None and call is not None:
+            holds = self._switch.leg(now.bridged_to).snapshot.held
+            if holds is not (Side.OTHER in call.held_by):
+                self.context.report((Held if holds else Retrieved)(at=at, call_id=leg_uuid, by=Side.OTHER))
+
+    def _on_renamed(self, event: SwitchEvent, leg: LegSnapshot) -> None:
+        if leg.presence == self._presence and event.former_uuid is not None:
+            self.context.report(IdChanged(at=self.context.clock.from_pbx(event.at), call_id=event.former_uuid, new_id=leg.uuid))
+
+    def _on_record(self, event: SwitchEvent, leg: LegSnapshot) -> None:
+        if leg.presence == self._presence:
+            on = event.name is SwitchEventName.RECORD_START
+            self.context.report(RecordingReport(at=self.context.clock.from_pbx(event.at), call_id=leg.uuid, on=on))
 
     def _on_answer(self, event: SwitchEvent, leg: LegSnapshot) -> None:
         if leg.presence == self._presence:
@@ -238,8 +265,11 @@ class DummyCtiProvider(BaseCtiProvider):
 
     def _is_own(self, leg_uuid: str) -> bool:
         # What comes late can be about a leg that the switch has no more.
-        at_hand = any(leg.uuid == leg_uuid for leg in self._switch.legs_of(self._presence))
-        return at_hand or self.context.call(leg_uuid) is not None
+        return self._at_hand(leg_uuid) is not None or self.context.call(leg_uuid) is not None
+
+    def _at_hand(self, leg_uuid: str) -> LegSnapshot | None:
+        legs = (leg.snapshot for leg in self._switch.legs_of(self._presence))
+        return next((leg for leg in legs if leg.uuid == leg_uuid), None)
 
     def _agent(self, account: Account) -> Agent:
         away = account.status if account.status != "NONE" else ""
@@ -257,12 +287,13 @@ class DummyCtiProvider(BaseCtiProvider):
         Returns:
             All there is.
         """
-        calls, agent = await self._ask("snapshot", self._look)
-        return Snapshot(at=self.context.clock.now(), calls=calls, agent=agent)
+        return await self._ask("snapshot", self._look)
 
-    def _look(self) -> tuple[tuple[CallSnapshot, ...], Agent]:
+    def _look(self) -> Snapshot:
+        # As of when the PBX looked: its answer may take long.
+        at = self.context.clock.from_pbx(self._switch.now)
         calls = tuple(self._seen(leg.snapshot) for leg in self._switch.legs_of(self._presence))
-        return calls, self._agent(self._switch.account(self._presence))
+        return Snapshot(at=at, calls=calls, agent=self._agent(self._switch.account(self._presence)))
 
     def _seen(self, leg: LegSnapshot) -> CallSnapshot:
         partner = None if leg.bridged_to is None else self._switch.leg(leg.bridged_to).snapshot
@@ -280,6 +311,8 @@ class DummyCtiProvider(BaseCtiProvider):
             other=Party(leg.peer_number, leg.peer_name),
             started_at=from_pbx(leg.created_at),
             answered_at=None if leg.answered_at is None else from_pbx(leg.answered_at),
+            former_ids=self._pbx.former_ids(leg.uuid),
+            recording=leg.recorded,
         )
 
     async def make_call(self, destination: str) -> Call:
@@ -298,8 +331,9 @@ class DummyCtiProvider(BaseCtiProvider):
         """
         if not re.fullmatch(r"\+?[0-9*#]+", destination):
             raise InvalidArgumentError(f"{destination!r} is no number.", remedy="Use digits, *, # and a + in front.")
-        (leg, *_) = await self._ask("make_call", lambda: self._switch.originate(self._presence, destination))
-        call = self.context.call(leg.uuid)
+        # As it is called at first: it may be called otherwise before the answer has come.
+        call_id = await self._ask("make_call", lambda: self._switch.originate(self._presence, destination)[0].uuid)
+        call = self.context.call(call_id)
         if call is None:
             raise CommandError("The call was over at once.", stage=CommandStage.ACCEPTED, command="make_call")
         return call

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Final
 
 import anyio
 import anyio.lowlevel
-import orjson
 from anyio.abc import TaskGroup
 
 from cti_framework.calls import Call, Side
@@ -34,6 +33,7 @@ from cti_framework.errors import (
     NotSupportedError,
     SettingsError,
 )
+from cti_framework.json_text import read_json
 from cti_framework.provider import (
     BaseCtiProvider,
     Capabilities,
@@ -283,8 +283,8 @@ class WebitelCtiProvider(BaseCtiProvider):
 
     def _on_frame(self, frame: bytes) -> None:
         try:
-            told: Any = orjson.loads(frame)
-        except orjson.JSONDecodeError:
+            told: Any = read_json(frame)
+        except ValueError:
             told = frame
         if self.context.wants_raw:
             self._report(Raw(at=self.context.clock.now(), raw=told))

@@ -13,8 +13,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import attrs
-import orjson
 
+from cti_framework.json_text import read_json
 from cti_webitel.engine.callbacks import OnAddUser, OnRemoveUser, OnUserStatusChange, UserCallback, WebitelUser
 
 __all__ = ["Accounts"]
@@ -63,8 +63,8 @@ class Accounts:
         listed = response.get("response") if isinstance(response, dict) else response
         if isinstance(listed, str):
             try:
-                listed = orjson.loads(listed)
-            except orjson.JSONDecodeError:
+                listed = read_json(listed)
+            except ValueError:
                 return None
         if not isinstance(listed, dict):
             return None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from cti_framework.errors import CommandError, CommandStage
+from cti_framework.json_text import read_json
 from cti_webitel.engine.protocol import Reply
 
 __all__ = ["read_account_rows", "read_object", "read_refusal", "read_rows", "read_text", "unreadable"]
@@ -28,8 +27,8 @@ def read_object(func: str, answer: Any) -> Mapping[str, Any]:
     """
     if isinstance(answer, str):
         try:
-            answer = orjson.loads(answer)
-        except orjson.JSONDecodeError:
+            answer = read_json(answer)
+        except ValueError:
             raise unreadable(func) from None
     if not isinstance(answer, Mapping):
         raise unreadable(func)

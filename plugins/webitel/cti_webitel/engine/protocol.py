@@ -51,6 +51,7 @@ import attrs
 import orjson
 from typed_settings.types import Secret
 
+from cti_framework.json_text import read_json
 from cti_webitel.engine.accounts import Accounts
 from cti_webitel.engine.callbacks import (
     CALL_ERROR,
@@ -361,9 +362,13 @@ class EngineProtocol:
         for data in batch:
             try:
                 frame = loads(data)
-            except ValueError as error:
-                told += self._bad(f"It is no JSON: {error}.", data)
-                continue
+            except ValueError:
+                try:
+                    # Node writes half a character, in a caller's name say, as an escape that orjson refuses.
+                    frame = read_json(data)
+                except ValueError as error:
+                    told += self._bad(f"It is no JSON: {error}.", data)
+                    continue
             if type(frame) is not dict:
                 told += self._bad(f"It is a JSON {type(frame).__name__}, not an object.", data)
             elif calls.next_deadline is None and frame.get("webitel-event-name") == "call":

@@ -23,6 +23,7 @@ import attrs
 import orjson
 
 from cti_framework.errors import CommandError, InvalidArgumentError, ProtocolError
+from cti_framework.json_text import read_json
 from cti_webitel.engine.answers import read_object, read_rows
 from cti_webitel.engine.arguments import check_uuid
 from cti_webitel.engine.callbacks import CallCallback
@@ -35,6 +36,8 @@ __all__ = ["Asked", "Began", "Ended", "Looked", "LooksNow", "Step", "replay_fram
 
 _REMEDY: Final = "Give a capture: one JSON object a line, with t, dir (open, c2s, s2c or close) and frame."
 _NO_STATUS: Final = 1005
+_MOST_MILLISECONDS: Final = 1e13
+"""Three hundred years: also where a capture counts from 1970, its times are in a calendar."""
 
 
 @attrs.frozen
@@ -314,7 +317,7 @@ def _feed(protocol: EngineProtocol, direction: str, frame: Any, now: float, numb
 
 def _read(line: str, number: int) -> tuple[float, str | int | None, str, Any]:
     try:
-        entry = orjson.loads(line)
+        entry = read_json(line)
     except ValueError:
         raise _rubbish(number, "it is no JSON") from None
     if not isinstance(entry, dict):
@@ -322,6 +325,8 @@ def _read(line: str, number: int) -> tuple[float, str | int | None, str, Any]:
     milliseconds, direction = entry.get("t"), entry.get("dir")
     if not isinstance(milliseconds, (int, float)) or isinstance(milliseconds, bool):
         raise _rubbish(number, "t is no number")
+    if not abs(milliseconds) <= _MOST_MILLISECONDS:
+        raise _rubbish(number, "t is no time that a session can last")
     if not isinstance(direction, str) or "frame" not in entry:
         raise _rubbish(number, "dir or frame is missing")
     client = entry.get("conn")

@@ -27,10 +27,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-import orjson
 import structlog
 
 from cti_framework.errors import NetworkError, OutageKind
+from cti_framework.json_text import read_json
 from cti_webitel.engine.callbacks import Callback, OnSilenced, SilencedBy, WebitelUser
 from cti_webitel.engine.protocol import Reply
 from cti_webitel.engine.timeouts import WebitelTimeouts
@@ -237,8 +237,8 @@ def _is_logged(reply: Reply | None) -> bool | None:
     said = None if reply is None or not reply.ok else reply.response
     if isinstance(said, str):
         try:
-            said = orjson.loads(said)
-        except orjson.JSONDecodeError:
+            said = read_json(said)
+        except ValueError:
             return None
     logged = said.get("logged") if isinstance(said, dict) else None
     return logged if isinstance(logged, bool) else None

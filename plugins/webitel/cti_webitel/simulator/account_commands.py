@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
-import orjson
 
 from cti_framework.switchboard import NO_STATUS, Account, Device
+from cti_webitel.simulator.frames import as_json
 from cti_webitel.simulator.requests import DENIED, Command, Reply, Request, error_reply
 from cti_webitel.simulator.sessions import OnlineAccount
 
@@ -34,7 +34,7 @@ def _list(request: Request) -> Reply:
     if not online.may("account", "r"):
         accounts = [account for account in accounts if account.presence == online.presence]
     rows = {account.number: _row(account, request.engine.online.get(account.presence)) for account in accounts}
-    return Reply("+OK", {"response": orjson.dumps(rows).decode()})
+    return Reply("+OK", {"response": as_json(rows).decode()})
 
 
 def _accounts_of(request: Request, domain: str) -> list[Account]:
@@ -85,7 +85,7 @@ def _item(request: Request) -> Reply:
         return DENIED
     if presence is None:
         return _NO_LOGIN
-    return Reply("+OK", orjson.dumps(_state(request.engine.switchboard.account(presence))).decode())
+    return Reply("+OK", as_json(_state(request.engine.switchboard.account(presence))).decode())
 
 
 def _create(request: Request) -> Reply | None:

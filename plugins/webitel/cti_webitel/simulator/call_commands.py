@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
-import orjson
-
 from cti_framework.switchboard import Leg, SwitchError
 from cti_webitel.simulator.channels import channel_dump, variables_of
+from cti_webitel.simulator.frames import as_json
 from cti_webitel.simulator.requests import BAD_RESPONSE, Command, Reply, Request, on_switch, text_reply
 
 __all__ = ["CALL_COMMANDS"]
@@ -81,7 +80,7 @@ def _channel_dump(request: Request) -> Reply:
     engine = request.engine
     leg = engine.switchboard.leg(request.text("uuid"))
     dump = channel_dump(leg.snapshot, engine.channels.times_of(leg.uuid), engine.switchboard.now)
-    return text_reply(orjson.dumps(dump).decode())
+    return text_reply(as_json(dump).decode())
 
 
 @on_switch

@@ -18,7 +18,7 @@ from cti_framework.switchboard.faults import SwitchFaults
 from cti_webitel.simulator.call_centre import LOGGED_OUT, CallCentre
 from cti_webitel.simulator.channels import ChannelTable
 from cti_webitel.simulator.commands import COMMANDS, SILENT_COMMANDS, Reply, Request, text_reply
-from cti_webitel.simulator.frames import DISCONNECT, account_presence_frame
+from cti_webitel.simulator.frames import DISCONNECT, account_presence_frame, as_json
 from cti_webitel.simulator.options import SimulatorOptions
 from cti_webitel.simulator.recordings import Recordings
 from cti_webitel.simulator.sessions import OnlineAccount, Session
@@ -233,7 +233,7 @@ class Engine:
         frame["exec-complete"] = reply.complete
         if reply.response is not None:
             frame["exec-response"] = reply.response
-        encoded = orjson.dumps(frame)
+        encoded = as_json(frame)
         delay_seconds = self.options.reply_delay_seconds_by_command.get(command, self.options.reply_delay_seconds)
         if delay_seconds:
             self.switchboard.call_later(delay_seconds, lambda: session.reply(encoded))

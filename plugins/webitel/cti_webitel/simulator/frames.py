@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from cti_framework.switchboard import Account, SwitchEvent, SwitchEventName
 
@@ -13,6 +16,7 @@ __all__ = [
     "DISCONNECT",
     "account_presence_frame",
     "account_status_frame",
+    "as_json",
     "call_frame",
     "centre_frame",
     "console_frame",
@@ -45,6 +49,21 @@ _OF_THE_CONSOLE = (
 
 DISCONNECT = b'{"webitel-event-name":"account","Event-Name":"DISCONNECT"}'
 """What a socket that did not authenticate in time is told before it is cut."""
+
+
+def as_json(value: Any) -> bytes:
+    r"""Write a frame as Node does.
+
+    Args:
+        value: What it says.
+
+    Returns:
+        Its JSON; half a character in it is an escape, ``\ud83d``.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def microseconds(at: datetime | None) -> str:

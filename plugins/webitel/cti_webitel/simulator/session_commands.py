@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
-import orjson
 
 from cti_framework.switchboard import SwitchError
+from cti_webitel.simulator.frames import as_json
 from cti_webitel.simulator.requests import DENIED, Command, Reply, Request, error_reply, text_reply
 from cti_webitel.simulator.sessions import ROOT
 
@@ -123,7 +123,7 @@ def _whoami(request: Request) -> Reply:
         "description": online.description,
         "acl": dict(online.acl),
     }
-    return Reply("+OK", orjson.dumps({key: value for key, value in answer.items() if value is not None}).decode())
+    return Reply("+OK", as_json({key: value for key, value in answer.items() if value is not None}).decode())
 
 
 def _state_of(request: Request, presence: str) -> dict[str, str]:
@@ -160,7 +160,7 @@ def _token_generate(request: Request) -> Reply:
         "roleName": online.role,
         "acl": dict(online.acl),
     }
-    return Reply("+OK", orjson.dumps(answer).decode())
+    return Reply("+OK", as_json(answer).decode())
 
 
 def _subscribe(request: Request) -> Reply:
@@ -203,7 +203,7 @@ def _sys_msg(request: Request) -> Reply:
         "webitel-event-name": "WEBITEL-CUSTOM",
         "Event-Name": "WEBITEL-CUSTOM-MESSAGE",
     }
-    addressee.send(orjson.dumps(message))
+    addressee.send(as_json(message))
     return text_reply("+OK: Message send.")
 
 
@@ -220,7 +220,7 @@ def _hotdesk_signin(request: Request) -> Reply | None:
     if online.desk != address:
         online.desk, online.desk_sessions = address, []
     online.desk_sessions.append(request.session)
-    return Reply("+OK", orjson.dumps({"status": "OK", "info": "+OK\n"}).decode())
+    return Reply("+OK", as_json({"status": "OK", "info": "+OK\n"}).decode())
 
 
 def _hotdesk_signout(request: Request) -> Reply | None:

@@ -8,9 +8,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
+from cti_framework.json_text import read_json
 from cti_framework.switchboard.faults import FaultLink, SwitchFaults
+from cti_webitel.simulator.frames import as_json
 
 __all__ = ["ACL", "ROOT", "OnlineAccount", "Session"]
 
@@ -93,7 +93,7 @@ class Session:
             frame: It, or its JSON.
         """
         if not self.closed and not self.terminated and not self.is_mute():
-            self.link.event(frame if isinstance(frame, bytes) else orjson.dumps(frame))
+            self.link.event(frame if isinstance(frame, bytes) else as_json(frame))
 
     def reply(self, frame: bytes) -> None:
         """Queue a frame that answers a command.
@@ -140,7 +140,7 @@ class Session:
 
 def _call_of(frame: bytes) -> str:
     """Tell which call a frame is about, for those whose places a fault changes."""
-    told = orjson.loads(frame)
+    told = read_json(frame)
     return str(told.get("Channel-Call-UUID") or told.get("variable_cc_member_session_uuid") or "")
 
 

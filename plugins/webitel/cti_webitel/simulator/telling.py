@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
-
 from cti_framework.switchboard import Account, SwitchEvent, SwitchEventName
 from cti_webitel.simulator.call_centre import LOGGED_OUT
 from cti_webitel.simulator.channels import server_channel_frame
-from cti_webitel.simulator.frames import account_status_frame, call_frame, centre_frame, console_frame
+from cti_webitel.simulator.frames import account_status_frame, as_json, call_frame, centre_frame, console_frame
 from cti_webitel.simulator.sessions import ROOT, OnlineAccount
 from cti_webitel.simulator.subscriptions import Subscriptions
 
@@ -58,7 +56,7 @@ class Telling:
             domain: Which.
             frame: What.
         """
-        encoded = orjson.dumps(frame)
+        encoded = as_json(frame)
         for account in tuple(self._online.values()):
             if account.home == domain or account.is_root:
                 account.send(encoded)
@@ -76,7 +74,7 @@ class Telling:
         if event.name not in _RECORDINGS or self._publishes_recordings():
             account = self._online.get(event.leg.presence)
             if account is not None and account.logged:
-                account.send(orjson.dumps(call_frame(event)))
+                account.send(as_json(call_frame(event)))
         self._switch_event(event, event.leg.domain)
 
     def console(self, name: str, headers: Mapping[str, str]) -> None:
@@ -109,7 +107,7 @@ class Telling:
         """
         frame = centre_frame(action, headers)
         name, about = frame["Event-Name"], headers.get("CC-Queue") or headers.get("CC-Agent") or ""
-        encoded = orjson.dumps(frame)
+        encoded = as_json(frame)
         for session in self._subscriptions.wanting(name, about.partition("@")[2]):
             account = session.account
             if account is not None and (
@@ -123,7 +121,7 @@ class Telling:
         name = f"SE:{event.name.value}"
         sessions = [*self._subscriptions.wanting(name, domain), *self._subscriptions.wanting(name, ROOT)]
         if sessions:
-            encoded = orjson.dumps(server_channel_frame(event, self._core_uuid))
+            encoded = as_json(server_channel_frame(event, self._core_uuid))
             for session in sessions:
                 session.send(encoded)
 
@@ -137,7 +135,7 @@ class Telling:
         self._send_status(account.presence, account.domain, frame)
 
     def _send_status(self, presence: str, domain: str, frame: Mapping[str, Any]) -> None:
-        encoded = orjson.dumps(frame)
+        encoded = as_json(frame)
         for other in tuple(self._online.values()):
             if other.is_root or (other.domain == domain and (other.presence == presence or other.may("account", "r"))):
                 other.send(encoded)

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
-import orjson
 
+from cti_framework.json_text import read_json
 from cti_webitel.engine.headers import (
     ANSWERED_TIME,
     ATTENDED_TRANSFER,
@@ -284,8 +284,8 @@ def parse_data(text: str | None) -> Mapping[str, Any]:
     # The engine writes each blank as "\\s" for the switch, which not every installation reads back.
     for candidate in (inner, inner.replace("\\s", " ")):
         try:
-            data = orjson.loads(candidate)
-        except orjson.JSONDecodeError:
+            data = read_json(candidate)
+        except ValueError:
             continue
         if isinstance(data, dict):
             return MappingProxyType(data)
