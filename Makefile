@@ -11,7 +11,7 @@ ARGS   ?=
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY    := $(VENV)/.ready
-PROJECTS := pyproject.toml plugins/webitel/pyproject.toml plugins/dummy/pyproject.toml
+PROJECTS := pyproject.toml plugins/webitel/pyproject.toml plugins/dummy/pyproject.toml docs/examples/cti-esl/pyproject.toml
 
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
@@ -61,5 +61,5 @@ $(READY): $(PROJECTS) constraints.txt
 	  echo "Making $(VENV) with $$($(PYTHON) --version); this is done once." && $(PYTHON) -m venv --clear $(VENV); }
 	@$(PIP) install --constraint constraints.txt hatchling editables
 	@$(PIP) install --constraint constraints.txt --no-build-isolation \
-	  --editable ".[$(EXTRAS)]" --editable plugins/webitel --editable plugins/dummy
+	  --editable ".[$(EXTRAS)]" --editable plugins/webitel --editable plugins/dummy --editable docs/examples/cti-esl
 	@touch $@

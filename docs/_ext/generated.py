@@ -15,25 +15,27 @@
 from __future__ import annotations
 
 import inspect
-import math
+import json
 import re
-from collections import defaultdict
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html import escape
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from state_diagram import Transitions, state_diagram
 
 from cti_framework import errors
 from cti_framework.agents import AgentFeature
-from cti_framework.calls import CallFeature, CallState
+from cti_framework.calls import CallFeature
 from cti_framework.line import CONSULTING, FEATURES, TRANSITIONS
 from cti_framework.settings import SettingDescription, describe_settings
 
 __all__ = [
+    "EXAMPLE_SETTINGS",
     "capability_table",
     "consulting_table",
     "error_table",
@@ -42,11 +44,9 @@ __all__ = [
     "settings_at",
     "settings_list",
     "setup",
-    "state_diagram",
     "transition_table",
+    "variable_text",
 ]
-
-Transitions = Mapping[CallState, Mapping[type, CallState]]
 
 
 # Tables of the line ----------------------------------------------------------------------------------------------------
@@ -110,151 +110,6 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-# The diagram -----------------------------------------------------------------------------------------------------------
-
-_WIDTH, _HEIGHT = 900, 470
-_BOX_WIDTH, _BOX_HEIGHT = 132, 38
-_LETTER_WIDTH, _LABEL_HEIGHT = 6.6, 18
-_PLACES: Mapping[str, tuple[int, int]] = {
-    "UNKNOWN": (90, 235),
-    "ALERTING": (330, 60),
-    "BUSY": (330, 410),
-    "CONNECTED": (600, 160),
-    "CONFERENCED": (600, 310),
-    "NONE": (815, 235),
-}
-"""Where the states stand; one that is new stands at the bottom until somebody gives it a better place."""
-
-_Point = tuple[float, float]
-_Rectangle = tuple[float, float, float, float]
-
-
-def state_diagram(transitions: Transitions = TRANSITIONS) -> str:
-    """Draw the transition table: the states, and the reports that move a call from one to another.
-
-    A report that leads from every state to the same one is drawn faintly and told once, at that state.
-
-    Args:
-        transitions: The table.
-
-    Returns:
-        An SVG element that takes the page's text colour.
-    """
-    edges: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for state, row in transitions.items():
-        for report, after in row.items():
-            if after is not state:
-                edges[state.name, after.name].append(report.__name__)
-    from_everywhere = _reports_from_everywhere(transitions)
-    names = list(dict.fromkeys(name for edge in edges for name in edge))
-    places = {name: _PLACES.get(name, (90 + 150 * index, _HEIGHT - 25)) for index, name in enumerate(names)}
-    taken = [_around(place, _BOX_WIDTH, _BOX_HEIGHT) for place in places.values()]
-    lines, labels = [], []
-    for (source, target), reports in edges.items():
-        told = [report for report in reports if from_everywhere.get(report) != target]
-        curve = _curve(places[source], places[target], is_faint=not told)
-        lines.append(_line(curve, is_faint=not told))
-        if told:
-            labels.append(_label(curve, ", ".join(told), taken))
-    boxes = [_box(name, places[name], [r for r, to in from_everywhere.items() if to == name]) for name in names]
-    return "".join([_HEAD, *lines, *labels, *boxes, "</svg>"])
-
-
-_HEAD = (
-    f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" xmlns="http://www.w3.org/2000/svg" style="width:100%;height:auto"'
-    ' aria-labelledby="cti-states-title">'
-    '<title id="cti-states-title">The states of a call, and the reports that move it. The table below says the same.</title>'
-    '<defs><marker id="cti-states-tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7"'
-    ' orient="auto-start-reverse"><path d="M0 0 L10 5 L0 10 z" fill="currentColor"/></marker></defs>'
-)
-
-
-def _reports_from_everywhere(transitions: Transitions) -> dict[str, str]:
-    targets: dict[str, list[str]] = defaultdict(list)
-    for state, row in transitions.items():
-        for report, after in row.items():
-            if after is not state:
-                targets[report.__name__].append(after.name)
-    return {report: names[0] for report, names in targets.items() if len(names) == len(transitions) and len(set(names)) == 1}
-
-
-def _curve(start: _Point, end: _Point, *, is_faint: bool) -> tuple[_Point, _Point, _Point]:
-    """Bend the way from box to box: to its left, so that there and back are two lines; a faint one around the others."""
-    (x1, y1), (x2, y2) = start, end
-    length = math.hypot(x2 - x1, y2 - y1)
-    bend = 0.08 * length
-    if is_faint:
-        bend = math.copysign(0.28 * length, y2 - y1) if abs(y2 - y1) > 100 else 0.0
-    control = ((x1 + x2) / 2 + bend * (y2 - y1) / length, (y1 + y2) / 2 - bend * (x2 - x1) / length)
-    return _border(start, control), control, _border(end, control)
-
-
-def _on(curve: tuple[_Point, _Point, _Point], t: float) -> _Point:
-    (ax, ay), (cx, cy), (bx, by) = curve
-    before, after, between = (1 - t) ** 2, t**2, 2 * t * (1 - t)
-    return before * ax + between * cx + after * bx, before * ay + between * cy + after * by
-
-
-def _line(curve: tuple[_Point, _Point, _Point], *, is_faint: bool) -> str:
-    (ax, ay), (cx, cy), (bx, by) = curve
-    return (
-        f'<path d="M{ax:.0f} {ay:.0f} Q{cx:.0f} {cy:.0f} {bx:.0f} {by:.0f}" fill="none" stroke="currentColor"'
-        f' stroke-opacity="{0.35 if is_faint else 0.9}" stroke-width="1.4" marker-end="url(#cti-states-tip)"/>'
-    )
-
-
-def _label(curve: tuple[_Point, _Point, _Point], words: str, taken: list[_Rectangle]) -> str:
-    """Write on a line, where least is written already."""
-    width = len(words) * _LETTER_WIDTH
-    places = [_on(curve, t / 100) for t in (50, 44, 56, 38, 62, 32, 68, 26, 74, 20, 80)]
-    best = min(places, key=lambda place: sum(_overlap(_around(place, width, _LABEL_HEIGHT), other) for other in taken))
-    taken.append(_around(best, width, _LABEL_HEIGHT))
-    x, y = best
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" font-size="12" text-anchor="middle" dominant-baseline="central" fill="currentColor"'
-        f' stroke="var(--color-background-primary, #fff)" stroke-width="5" paint-order="stroke">{escape(words)}</text>'
-    )
-
-
-def _around(place: _Point, width: float, height: float) -> _Rectangle:
-    x, y = place
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def _overlap(one: _Rectangle, other: _Rectangle) -> float:
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    return wide * high if wide > 0 and high > 0 else 0.0
-
-
-def _border(box: _Point, towards: _Point) -> _Point:
-    x, y = box
-    dx, dy = towards[0] - x, towards[1] - y
-    scale = min(
-        _BOX_WIDTH / 2 / abs(dx) if dx else math.inf,
-        _BOX_HEIGHT / 2 / abs(dy) if dy else math.inf,
-    )
-    return x + dx * scale, y + dy * scale
-
-
-def _box(name: str, place: _Point, reports: list[str]) -> str:
-    x, y = place
-    said = f"{name}: ended" if name == CallState.NONE.name else name
-    below = ""
-    if reports:
-        below = (
-            f'<text x="{x}" y="{y + _BOX_HEIGHT / 2 + 14}" font-size="12" text-anchor="middle" fill="currentColor"'
-            f' stroke="var(--color-background-primary, #fff)" stroke-width="5" paint-order="stroke">'
-            f"{escape(', '.join(reports))}, from each</text>"
-        )
-    return (
-        f'<rect x="{x - _BOX_WIDTH / 2:.0f}" y="{y - _BOX_HEIGHT / 2:.0f}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="6"'
-        ' fill="var(--color-background-secondary, #f8f9fb)" stroke="currentColor"/>'
-        f'<text x="{x}" y="{y}" font-size="13" font-weight="600" text-anchor="middle" dominant-baseline="central"'
-        f' fill="currentColor">{escape(said)}</text>{below}'
-    )
-
-
 # Settings --------------------------------------------------------------------------------------------------------------
 
 
@@ -287,12 +142,44 @@ def settings_at(prefix: str, where: str) -> str:
 
 def _setting(told: SettingDescription, meanings: Mapping[str, str]) -> str:
     meaning = meanings.get(told.key.rpartition(".")[2], told.help)
-    codes = f"; the product's own key `{'`, `'.join(told.codes)}`" if told.codes else ""
     default = "It has to be set." if told.required else f"Default: {_value(told.default)}."
+    scope = "Set by the system alone." if told.system_only else "Set by the system; a user's own parameters may say otherwise."
+    code = f" The product's own key: `{'`, `'.join(told.codes)}`." if told.codes else ""
     secret = " Never shown." if told.secret else ""
-    alone = " Of the system alone." if told.system_only else ""
-    may_hold = f"May hold: {told.allowed}. {default}{secret}{alone}"
-    return f"`{told.key}`\n: {meaning}\n\n  {may_hold}\n\n  Variable `{told.variable}`{codes}."
+    facts = [f"May hold: {told.allowed}{_unit(told.key)}. {default}{secret}", f"{scope}{code}", _example(told)]
+    return "\n".join([f"`{told.key}`", f": {meaning}", "", *(f"  - {fact}" for fact in facts)])
+
+
+_UNITS: Mapping[str, str] = {"_seconds": "seconds", "_kilobytes": "kilobytes"}
+EXAMPLE_SETTINGS = Path(__file__).parents[1] / "examples" / "settings.toml"
+"""Has a value for every setting that a file can hold."""
+
+
+def _unit(key: str) -> str:
+    return next((f"; in {unit}" for ending, unit in _UNITS.items() if key.endswith(ending)), "")
+
+
+def _example(told: SettingDescription) -> str:
+    """Write a setting as it stands in a file and as a variable; one that no file can hold is shown below the list."""
+    prefix, _, name = told.key.partition(".")
+    values = tomllib.loads(EXAMPLE_SETTINGS.read_text(encoding="utf-8")).get(prefix, {})
+    if name not in values:
+        return f"Example: below; the variable `{told.variable}` cannot hold it."
+    return f"Example: `{told.key} = {json.dumps(values[name])}`, or `{told.variable}={variable_text(values[name])}`."
+
+
+def variable_text(value: Any) -> str:
+    """Write a value of a settings file as a variable holds it.
+
+    Args:
+        value: As TOML gives it.
+
+    Returns:
+        Its text.
+    """
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _value(value: Any) -> str:
@@ -447,6 +334,11 @@ class SettingsList(_Markdown):
 
     required_arguments = 2
     write = staticmethod(settings_at)
+
+    def run(self) -> list[nodes.Node]:
+        """Write it, and again where the examples change."""
+        self.env.note_dependency(str(EXAMPLE_SETTINGS))
+        return super().run()
 
 
 class Command(SphinxDirective):

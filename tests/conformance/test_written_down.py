@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from cti_dummy import DummyCtiProvider
 from cti_framework.testing.conformance import (
     CapabilityTable,
     Measured,
+    OutcomeKind,
     ProviderBench,
     ProviderConformance,
     Rule,
-    measure,
     rules_of,
 )
-from cti_framework.testing.conformance.table import facts_of
-from cti_webitel import WebitelCtiProvider
+from tests.conformance import measured
+from tests.conformance.measured import BENCHES, measured_now, section_of, with_tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "conformance.md").read_text(encoding="utf-8")
-BENCHES = (ProviderBench(DummyCtiProvider, refused={"dummy.number": "999"}), ProviderBench(WebitelCtiProvider))
+CAPABILITIES = measured.PAGE.read_text(encoding="utf-8")
 
 
 def measured_in_this_run(bench: ProviderBench, config: pytest.Config) -> CapabilityTable | None:
@@ -33,20 +32,40 @@ def measured_in_this_run(bench: ProviderBench, config: pytest.Config) -> Capabil
     return next((table for table in mine if {test.test for test in table.tests} == tests), None)
 
 
-def measured_now(bench: ProviderBench) -> CapabilityTable:
-    measured = []
-    for outcome in measure(bench).values():
-        facts = facts_of(outcome.rule, bench, outcome.backend)
-        told = {**facts, "proves": tuple(facts["proves"]), "declares": tuple(facts["declares"])}
-        measured.append(Measured(**told, outcome=outcome.kind, why=outcome.why))
-    (table,) = CapabilityTable.of(measured)
-    return table
-
-
 @pytest.mark.parametrize("bench", BENCHES, ids=lambda bench: bench.provider_name)
 def test_the_table_of_a_provider_is_what_was_measured(bench: ProviderBench, request: pytest.FixtureRequest) -> None:
     table = measured_in_this_run(bench, request.config) or measured_now(bench)
-    assert f"### {bench.provider_name}\n\n{table.summary()}" in PAGE, table.summary()
+    assert with_tables(CAPABILITIES, [table]) == CAPABILITIES, f"run `{measured.COMMAND}`; it is\n{table.summary()}"
+
+
+def test_the_page_says_how_its_tables_are_written() -> None:
+    assert f".venv/bin/{measured.COMMAND}\n" in CAPABILITIES
+    for verdict in ("works", "not offered", "not measured", "known failures", "fails"):
+        assert f"| {verdict} |" in CAPABILITIES
+
+
+def test_what_has_changed_is_written_and_the_rest_is_left() -> None:
+    (bench, _) = BENCHES
+    told = CapabilityTable(
+        bench.provider_name,
+        (
+            Measured(
+                provider=bench.provider_name,
+                test="test_it",
+                rule="calls.it",
+                backend="asyncio",
+                proves=("DIAL",),
+                undeclared="",
+                declares=("DIAL",),
+                outcome=OutcomeKind.FAILED,
+            ),
+        ),
+    )
+    page = with_tables(CAPABILITIES, [told])
+    before, _, after = CAPABILITIES.partition("## dummy\n")
+    assert page.startswith(f"{before}## dummy\n\n| | declared | verdict |\n|---|---|---|\n| DIAL | yes | fails |\n")
+    assert page.endswith(after[after.index("## webitel") :])
+    assert with_tables("# Capabilities\n", [told]).endswith(section_of(told))
 
 
 @pytest.mark.parametrize("made", rules_of(ProviderConformance).values(), ids=lambda made: made.id)
