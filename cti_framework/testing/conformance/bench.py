@@ -30,8 +30,8 @@ class ProviderBench:
         provider_class: The provider.
         simulate: Makes the PBX in a box, a new one for each test; ``None``: the provider's own ``simulator()``.
         name: By what its settings are named; ``None``: the class's name in small letters, without ``CtiProvider``.
-        refused: The user's parameters, by dotted key, with which the PBX refuses the user; ``None``: its secret settings are set
-            wrong, and where it has none that a user may set, nothing can be refused.
+        refused: Settings, by dotted key, with which the PBX refuses the user, the system's or the user's: they replace those of
+            the PBX in a box. ``None``: all secret settings are set wrong, and where there is none, nothing can be refused.
         known_failures: The names of tests that are known to fail, each with why. One that passes fails: it is to be taken out.
         patience_seconds: How long what must come may take, and logging in. Only a test that fails waits as long.
         settle_seconds: After how long, with nothing on its way any more, nothing else is expected to come.

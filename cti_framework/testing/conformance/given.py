@@ -13,7 +13,7 @@ from cti_framework.settings import describe_settings
 from cti_framework.testing.conformance.bench import ProviderBench
 from cti_framework.testing.conformance.running import NotMeasured
 
-__all__ = ["planted", "refused", "secrets"]
+__all__ = ["parted", "planted", "refused", "secrets"]
 
 
 def secrets(bench: ProviderBench, simulation: Simulation) -> Mapping[str, str]:
@@ -61,15 +61,34 @@ def refused(bench: ProviderBench, simulation: Simulation, secret: str) -> Mappin
         secret: What secret settings are set to.
 
     Returns:
-        The secret settings, set wrong, and what the bench says.
+        What the bench says, or else the secret settings, set wrong.
 
     Raises:
         NotMeasured: There is neither.
     """
-    wrong = {**planted(bench, simulation, secret), **(bench.refused or {})}
+    wrong = planted(bench, simulation, secret) if bench.refused is None else bench.refused
     if not wrong:
         raise NotMeasured("there is nothing to refuse: no secret setting is given, and bench.refused says nothing")
     return wrong
+
+
+def parted(
+    bench: ProviderBench, simulation: Simulation, settings: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Part settings into those of the system and those of the user.
+
+    Args:
+        bench: The provider under test.
+        simulation: The PBX in a box.
+        settings: By dotted key.
+
+    Returns:
+        The system's, and the user's: what a user setting is called, and what the box gives its user already.
+    """
+    described = describe_settings(bench.provider_name, bench.provider_class.user_settings_type)
+    of_user = {_plain(one.key) for one in described} | {_plain(key) for key in simulation.user.parameters}
+    users = {key: value for key, value in settings.items() if of_user & {_plain(key), _plain(key.partition(".")[2])}}
+    return {key: value for key, value in settings.items() if key not in users}, users
 
 
 def _plain(key: str) -> str:

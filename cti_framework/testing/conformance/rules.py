@@ -177,6 +177,7 @@ class Rule:
                         await scenario(profile, stand)
                 finally:
                     story.append(stand.seen.story())
+                    _find_no_fault(stand)
 
         # Not in the scenario's thread: one that hangs would never give the logs back.
         with logs.written_down(bench.packages):
@@ -188,6 +189,14 @@ class Rule:
             parts += ["  seen:", *story]
         parts.append(f"  written: {self.written}")
         return "\n".join(parts)
+
+
+def _find_no_fault(stand: Stand) -> None:
+    """Break any rule where ``run()`` ended by a fault: the core makes a new connection, which heals what it did, and hides it."""
+    run = next((run for run in stand.seen.runs if run.fault is not None), None)
+    if run is not None and run.fault is not None:
+        where = _indented(_traceback_of(run.fault))
+        raise Broken(f"run() {run.number} ended with {type(run.fault).__name__}, which no provider may let out.\n{where}")
 
 
 def offers(capabilities: Capabilities, feature: Feature) -> bool:

@@ -52,11 +52,13 @@ class Run:
         number: From 1.
         is_over: Whether it has ended.
         error: What it ended with; ``None``: nothing.
+        fault: That, where it is a fault of the plugin: no error of the framework's own, and no cancellation.
     """
 
     number: int
     is_over: bool = False
     error: BaseException | None = None
+    fault: BaseException | None = None
 
 
 class Seen:

@@ -20,6 +20,7 @@ from cti_framework.model import CtiModel
 from cti_framework.provider import BaseCtiProvider, Simulation
 from cti_framework.testing.conformance.bench import ProviderBench
 from cti_framework.testing.conformance.far import FarSideOfTest
+from cti_framework.testing.conformance.given import parted
 from cti_framework.testing.conformance.running import Broken, NotMeasured
 from cti_framework.testing.conformance.seen import Logs, Seen
 from cti_framework.testing.conformance.tap import Taps, plugins_with
@@ -100,7 +101,8 @@ class Stand(Waiting):
         """Open a session of the operator.
 
         Args:
-            overrides: Settings, by dotted key, that go before those of the PBX in a box and of its user.
+            overrides: Settings, by dotted key, that go before those of the PBX in a box and of its user: the system's in the
+                system's settings, the user's in his parameters.
             wait_for_service: Whether to wait until it is in service, and raise what that failed with.
 
         Yields:
@@ -110,8 +112,9 @@ class Stand(Waiting):
             CtiError: It cannot be opened.
         """
         simulated = self.simulation.user
-        user = attrs.evolve(simulated, parameters={**simulated.parameters, **(overrides or {})})
-        model = await self.initializer().create(user, wait_for_service=wait_for_service)
+        of_system, of_user = parted(self.bench, self.simulation, overrides or {})
+        user = attrs.evolve(simulated, parameters={**simulated.parameters, **of_user})
+        model = await self.initializer(of_system).create(user, wait_for_service=wait_for_service)
         beginning = Cursor(model.cursor.epoch, 0)
         self.seen.read(model.events(after=beginning))
         failure: Exception | None = None

@@ -10,6 +10,7 @@ import anyio
 
 from cti_framework.agents import AgentFeature
 from cti_framework.calls import CallFeature
+from cti_framework.errors import told_error
 from cti_framework.plugins import PluginKind, Plugins
 from cti_framework.provider import BaseCtiProvider, ProviderContext
 from cti_framework.reports import Report
@@ -87,7 +88,7 @@ class Taps:
             try:
                 await provider_class.run(self)
             except BaseException as error:
-                this.error = error
+                this.error, this.fault = error, _fault(error)
                 raise
             finally:
                 this.is_over = True
@@ -141,6 +142,13 @@ def _tapped_verb(act: Callable[..., Any], verb: str, seen: Seen) -> Callable[...
 
     tapped.__name__ = verb
     return tapped
+
+
+def _fault(error: BaseException) -> BaseException | None:
+    if isinstance(error, Exception):
+        return None if told_error(error) is not None else error
+    known = (KeyboardInterrupt, GeneratorExit, BaseExceptionGroup, anyio.get_cancelled_exc_class())
+    return None if isinstance(error, known) else error
 
 
 def _in_words(error: BaseException | None) -> str:

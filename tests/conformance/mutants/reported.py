@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+import anyio
 import attrs
 
 from cti_dummy import DummyCtiProvider
@@ -133,7 +134,25 @@ class NoName(Misreporting):
     """Loses the caller's name."""
 
     def said(self, report: Report) -> Iterable[Report]:
-        return [attrs.evolve(report, other=Party(report.other.number)) if isinstance(report, Offered) else report]
+        named = isinstance(report, Offered | Connected) and report.other is not None
+        return [attrs.evolve(report, other=Party(report.other.number)) if named else report]  # type: ignore[union-attr]  # it is
+
+
+class FallingOver(Misreporting):
+    """Falls over an event that it did not expect; the core connects again, and the snapshot heals what was not told."""
+
+    async def run(self) -> None:
+        self.fell = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(super().run)
+            await self.fell.wait()
+            raise KeyError("Bridgeuniqueid")
+
+    def said(self, report: Report) -> Iterable[Report]:
+        if not isinstance(report, Connected):
+            return [report]
+        self.fell.set()
+        return []
 
 
 class ConnectedTooEarly(Misreporting):
@@ -264,6 +283,7 @@ MUTANTS = (
     Mutant(TurnedRound, ("test_a_call_keeps_its_identity",)),
     Mutant(PartiesSwapped, ("test_a_call_is_offered", "test_a_call_is_made")),
     Mutant(NoName, ("test_the_callers_name",)),
+    Mutant(FallingOver, ("test_a_call_is_connected", "test_the_callers_name")),
     Mutant(ConnectedTooEarly, ("test_a_call_is_connected",)),
     Mutant(ConnectedWhileItRings, ("test_a_caller_gives_up",)),
     Mutant(NeverConnected, ("test_the_own_phone_is_picked_up",)),
