@@ -37,7 +37,7 @@ _QUIET_SECONDS: Final = 40.0
 _MOST_DEAD_CONNECTIONS: Final = 3
 _EVENTS_AT_A_SITTING: Final = 5
 _AWAY_SECONDS: Final = 30.0
-_CLOCKS_DIFFER_SECONDS: Final = 0.5
+_CLOCKS_DIFFER_SECONDS: Final = 2.0
 _LONGEST_DELAY_SECONDS: Final = 1.0
 
 
@@ -175,7 +175,8 @@ class Walk:
         yield "the PBX is killed", self.world.kill
         own_legs = self.world.own_legs
         for place, leg in enumerate(own_legs):
-            yield f"the PBX renames leg {place}", partial(self._rename, leg)
+            if self.world.tells_renames:
+                yield f"the PBX renames leg {place}", partial(self._rename, leg)
             for further, other in enumerate(own_legs):
                 if not self.world.tells_joins or leg is other or not leg.answered:
                     continue
