@@ -14,7 +14,7 @@ import structlog
 
 from cti_framework.cli.console import Output
 from cti_framework.cli.secrets import CommandSecrets
-from cti_framework.errors import CtiError, NotSupportedError
+from cti_framework.errors import CtiError, NotSupportedError, ProviderNotSetError
 from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.plugins import PluginKind, Plugins
 from cti_framework.provider import BaseCtiProvider, CtiUser
@@ -136,20 +136,21 @@ class Invocation:
 
         Args:
             tool: The name of the classmethod that it has to have.
-            preferred: The name of another one: whoever has that, too, goes first.
+            preferred: The name of another one: whoever has that, too, goes first. ``None``: there must be no choice.
 
         Returns:
             The provider of the settings, whether it has the tool or not; without one the first that is installed, by name.
 
         Raises:
             SettingsError: The settings cannot be used.
+            ProviderNotSetError: Several have the tool, and none goes first.
             NotSupportedError: No provider that can be used has the tool.
         """
         chosen = self.settings().read(CORE_PREFIX, CoreSettings).provider
         if chosen:
             return chosen
         plugins = self.plugins()
-        first: str | None = None
+        able: list[str] = []
         for name in dict.fromkeys(record.name for record in plugins.records() if record.kind is PluginKind.PROVIDER):
             try:
                 provider_class = plugins.load_provider(name)
@@ -158,16 +159,22 @@ class Invocation:
                 continue
             if _own_tool(provider_class, tool) is None:
                 continue
-            if preferred is None or _own_tool(provider_class, preferred) is not None:
+            if preferred is not None and _own_tool(provider_class, preferred) is not None:
                 return name
-            first = first or name
-        if first is None:
+            able.append(name)
+        if not able:
             raise NotSupportedError(
                 f"No provider that is installed brings a {_TOOLS[tool]}.",
                 command=tool,
                 remedy="Install one that does; `cti providers --check` tells what is installed, and what is wrong with it.",
             )
-        return first
+        if preferred is None and len(able) > 1:
+            raise ProviderNotSetError(
+                f"Several providers that are installed bring a {_TOOLS[tool]}: {', '.join(able)}.",
+                step="find_provider",
+                remedy="Name one by --provider, or by cti.provider.",
+            )
+        return able[0]
 
 
 def _own_tool(provider_class: type[BaseCtiProvider], tool: str) -> Any:

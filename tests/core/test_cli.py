@@ -445,6 +445,14 @@ def test_where_no_provider_can_it_says_so(cti: Any, capture: str, command: str) 
         assert "cti: No provider that is installed brings a " in ran.err
 
 
+def test_a_capture_is_given_to_no_provider_by_guess(cti: Any, capture: str) -> None:
+    ran = cti("replay", capture, plugins=plugins_of({"a": "FakeProvider", "b": "FakeProvider", "bare": "BareProvider"}))
+    assert ran.code == 1
+    assert "Several providers that are installed bring a way to replay captures: a, b." in ran.err
+    assert "--provider" in ran.err
+    assert cti("replay", capture, "--provider", "b", plugins=plugins_of({"a": "FakeProvider", "b": "FakeProvider"})).code == 0
+
+
 def test_a_message_is_told_with_its_call_once_that_is_known() -> None:
     leg, other = "fda03cf7-4be0-4d7a-a5c1-8a8ae73661fb", "11111111-4be0-4d7a-a5c1-8a8ae73661fb"
     at = datetime(2026, 1, 1, tzinfo=UTC)

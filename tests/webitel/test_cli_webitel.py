@@ -65,14 +65,14 @@ def test_the_demo_plays_the_call_on_a_simulated_webitel(capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", ["01-auth-ok", "02-auth-fail", "03-out-call", "04-incoming", "11-device-dial"])
 def test_replayed_callbacks_are_the_captured_ones_to_the_byte(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    assert main(["replay", str(CAPTURES / f"{name}.frames.jsonl"), "--callbacks"]) == 0
+    assert main(["replay", str(CAPTURES / f"{name}.frames.jsonl"), "--provider", "webitel", "--callbacks"]) == 0
     captured = (CAPTURES / f"{name}.callbacks.jsonl").read_text(encoding="utf-8").splitlines()
     expected = [re.sub(r'^\{"t":\d+,', "{", line) for line in captured if '"cb":' in line]
     assert capsys.readouterr().out.splitlines() == expected
 
 
 def test_a_replayed_call_tells_its_events(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["replay", str(CAPTURES / "03-out-call.frames.jsonl"), "--json"]) == 0
+    assert main(["replay", str(CAPTURES / "03-out-call.frames.jsonl"), "--provider", "webitel", "--json"]) == 0
     events = [event["event"] for line in objects(capsys.readouterr().out) for event in line["events"]]
     calls = [event for event in events if event.startswith("Call") and event != "CallCentreModeChanged"]
     assert calls == [
