@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 from hypothesis import event as note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -636,4 +637,5 @@ class LineMachine(RuleBasedStateMachine):
         assert set(self.line.refusals) <= known
 
 
-TestLine: Callable[[], None] = LineMachine.TestCase  # type: ignore[assignment] # pytest finds it by this name
+# On a busy computer it takes longer than other tests may.
+TestLine = pytest.mark.timeout(300)(LineMachine.TestCase)

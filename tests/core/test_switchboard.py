@@ -703,4 +703,4 @@ class Walk(RuleBasedStateMachine):
 # What begins and ends, and how often it may have begun: who consults somebody on his leg has a bridge within the other.
 PAIRS = (("CHANNEL_HOLD", "CHANNEL_UNHOLD", 1), ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE", 2), ("RECORD_START", "RECORD_STOP", 1))
 
-TestWalk = Walk.TestCase
+TestWalk = pytest.mark.timeout(300)(Walk.TestCase)

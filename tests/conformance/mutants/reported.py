@@ -134,8 +134,9 @@ class NoName(Misreporting):
     """Loses the caller's name."""
 
     def said(self, report: Report) -> Iterable[Report]:
-        named = isinstance(report, Offered | Connected) and report.other is not None
-        return [attrs.evolve(report, other=Party(report.other.number)) if named else report]  # type: ignore[union-attr]  # it is
+        if isinstance(report, Offered | Connected) and report.other is not None:
+            report = attrs.evolve(report, other=Party(report.other.number))
+        return [report]
 
 
 class FallingOver(Misreporting):
