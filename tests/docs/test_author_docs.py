@@ -274,6 +274,14 @@ def test_a_class_of_the_page_about_testing_is_all_that_pytest_needs(number: int,
     assert " passed" in done.stdout
 
 
+def test_the_page_about_testing_has_each_key_of_what_a_pbx_hides() -> None:
+    page = (DOCS / "how-to" / "test-a-provider.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| key of `hides` |")
+    profiles = DOCS.parent / "cti_framework" / "testing" / "conformance" / "profiles"
+    asked = {key for path in profiles.glob("*.py") for key in re.findall(r'shows="(\w+)"', path.read_text(encoding="utf-8"))}
+    assert set(re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)) == asked
+
+
 # --- what the checks above stand on
 
 
