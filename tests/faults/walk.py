@@ -175,8 +175,7 @@ class Walk:
         yield "the PBX is killed", self.world.kill
         own_legs = self.world.own_legs
         for place, leg in enumerate(own_legs):
-            if self.world.tells_renames:
-                yield f"the PBX renames leg {place}", partial(self._rename, leg)
+            yield f"the PBX renames leg {place}", partial(self._rename, leg)
             for further, other in enumerate(own_legs):
                 if not self.world.tells_joins or leg is other or not leg.answered:
                     continue

@@ -58,14 +58,12 @@ class World(ABC):
         keeps_few_events: Whether who comes back late may find events gone.
         resyncs: How often that happened.
         tells_far_holds: Whether the model is told what far ends hold.
-        tells_renames: Whether the model is told that the PBX gave a leg another identifier.
         tells_joins: Whether the model is told with whom a call is that the PBX joins with another.
         lasted: How many seconds each of the operator's legs lasted that is over, by its last identifier; where the model is told
             when everything happened.
     """
 
     tells_far_holds: ClassVar[bool]
-    tells_renames: ClassVar[bool]
     tells_joins: ClassVar[bool]
     lasted: dict[str, float]
     kinds: ClassVar[tuple[type[SwitchFault] | type[Fault], ...]]
@@ -215,7 +213,6 @@ class DummyWorld(World):
 
     kinds = ALL_SWITCH_KINDS
     tells_far_holds = True
-    tells_renames = True
     tells_joins = True
 
     def __init__(self, pbx: DummyPbx, seed: int) -> None:
@@ -270,8 +267,6 @@ class SimulatorWorld(World):
     kinds = (*ALL_SWITCH_KINDS, *ALL_KINDS)
     tells_far_holds = False
     # An outgoing call goes on showing whom it was made to where no frame with other numbers comes.
-    # The engine does not tell of it, and for as long as the switch's list lags it names a leg that is not there any more.
-    tells_renames = False
     tells_joins = False
 
     def __init__(self, simulator: WebitelSimulator, proxy: FaultProxy, seed: int) -> None:

@@ -12,7 +12,8 @@ import pytest
 import structlog
 from typed_settings.types import Secret
 
-from cti_framework.errors import NetworkError, OutageKind
+import cti_webitel.engine.client
+from cti_framework.errors import CommandRefusedError, NetworkError, OutageKind
 from cti_webitel.engine.callbacks import OnNewCall, OnSilenced, SilencedBy, WebitelUser
 from cti_webitel.engine.client import Webitel, WebitelTimeouts
 from cti_webitel.engine.protocol import Reply
@@ -321,4 +322,37 @@ async def test_quirk_7_4_another_program_s_logout_is_put_right() -> None:
         # From now on all is told again.
         await ours.hangup(next(iter(ours.legs.values()))[0])
         await told.until("onHangupCall")
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_leg_that_is_listed_and_not_there_is_looked_for_once_more(goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cti_webitel.engine.client, "_LIST_LAG_SECONDS", 0.0)
+    async with serve_webitel(control_port=None) as simulator, anyio.create_task_group() as group:
+        told = Told()
+        ours = Webitel(simulator.url, ACCOUNT, secret=Secret("100"), on_callbacks=told, timeouts=SWIFT)
+        with anyio.fail_after(PATIENCE_SECONDS):
+            await group.start(ours.run)
+            await simulator.incoming("0671112233", ACCOUNT)
+            await told.until("onNewCall")
+        (row,) = [row for row in await ours.show_channels() if row["presence_id"] == ACCOUNT]
+        former, dump = row["uuid"], await ours.channel_dump(row["uuid"])
+        present = "0b0c1a52-0000-4000-8000-000000000001"
+        lists = [[row], [{**row, "uuid": present} if goes_on else row]]
+
+        async def show_channels() -> list[dict[str, Any]]:
+            return lists.pop(0)
+
+        async def channel_dump(uuid: str) -> Any:
+            if uuid != present:
+                raise CommandRefusedError("no such channel", command="channel_dump", pbx_text="-ERR No such channel!")
+            return {**dump, "Unique-ID": present}
+
+        monkeypatch.setattr(ours, "show_channels", show_channels)
+        monkeypatch.setattr(ours, "channel_dump", channel_dump)
+        (known,) = ours.legs
+        seen, _ = await ours.look()
+        assert [one.call.uuid for one in seen] == ([known] if goes_on else [])
+        assert lists == []
+        assert former != present
         group.cancel_scope.cancel()

@@ -7,6 +7,9 @@ one room of the engine's commands. Here is what needs both the commands and what
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
+
+import anyio
 
 from cti_framework.errors import CommandError, CommandRefusedError, InvalidArgumentError
 from cti_webitel.engine.callbacks import CallCallback, OnSubscriptionLost, WebitelUser
@@ -30,6 +33,9 @@ from cti_webitel.engine.snapshot import LegDump, SeenLeg, is_leg_of, read_dump
 from cti_webitel.engine.timeouts import WebitelTimeouts
 
 __all__ = ["OnlineAccount", "OpenWebSocket", "Tier", "Token", "Webitel", "WebitelTimeouts"]
+
+_LIST_LAG_SECONDS: Final = 1.0
+"""How long the list of channels may be behind (facts: esl-control, show channels)."""
 
 
 class Webitel(
@@ -115,12 +121,26 @@ class Webitel(
             CommandError: As `execute`.
         """
         sighting = self._protocol.sight()
+        listed, dumps, gone = await self._dumped()
+        if forget_gone and listed & set(self._protocol.leg_uuids) & set(gone):
+            # The list is behind. A leg that is known and listed and not there has ended just now, or has another identifier
+            # which the list does not show yet: then its call goes on.
+            await anyio.sleep(_LIST_LAG_SECONDS)
+            sighting = self._protocol.sight()
+            _, dumps, gone = await self._dumped()
+        return self._protocol.reconcile(sighting, dumps, gone if forget_gone else ())
+
+    async def _dumped(self) -> tuple[set[str], list[LegDump], list[str]]:
+        """Ask for the list of channels, and for the dump of each own leg that is listed or known.
+
+        Returns:
+            The own legs that are listed, the dumps, and the legs that are not there.
+        """
         rows = await self.show_channels()
-        uuids = dict.fromkeys(row["uuid"] for row in rows if is_leg_of(row, self.own_account))
-        uuids.update(dict.fromkeys(self._protocol.leg_uuids))
+        listed = dict.fromkeys(row["uuid"] for row in rows if is_leg_of(row, self.own_account))
         dumps: list[LegDump] = []
         gone: list[str] = []
-        for uuid in uuids:
+        for uuid in listed | dict.fromkeys(self._protocol.leg_uuids):
             try:
                 dump = read_dump(await self.channel_dump(uuid))
             except (CommandRefusedError, InvalidArgumentError):
@@ -129,7 +149,7 @@ class Webitel(
             else:
                 if dump.headers.get(PRESENCE) == self.own_account:
                     dumps.append(dump)
-        return self._protocol.reconcile(sighting, dumps, gone if forget_gone else ())
+        return set(listed), dumps, gone
 
     async def _restore(self) -> None:
         for event, of_all in tuple(self._subscriptions.items()):
