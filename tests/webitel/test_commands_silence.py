@@ -338,7 +338,7 @@ async def test_a_leg_that_is_listed_and_not_there_is_looked_for_once_more(goes_o
         (row,) = [row for row in await ours.show_channels() if row["presence_id"] == ACCOUNT]
         former, dump = row["uuid"], await ours.channel_dump(row["uuid"])
         present = "0b0c1a52-0000-4000-8000-000000000001"
-        lists = [[row], [{**row, "uuid": present} if goes_on else row]]
+        lists = [[dict(row)], [{**row, "uuid": present} if goes_on else dict(row)]]
 
         async def show_channels() -> list[dict[str, Any]]:
             return lists.pop(0)
