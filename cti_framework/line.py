@@ -1204,7 +1204,9 @@ class Line:
                 self._refuse("unknown_call", report)
                 end: _End = (report.at, self.seq + 1, None, report)
                 for call_id in (report.call_id, *self._renamed_to(report.call_id, report.at)):
-                    self._remember_end(call_id, end)
+                    # A call of one of them may be over already: then this is another's.
+                    if call_id not in self._ended:
+                        self._remember_end(call_id, end)
             return
         self._end_as_told(call, report)
 

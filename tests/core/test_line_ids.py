@@ -333,3 +333,8 @@ def test_an_enquiry_names_its_parent_as_it_is_called_now(said: tuple[Report, ...
 def test_a_parent_that_is_told_again_by_a_former_identifier_is_no_news() -> None:
     line = a_line(rings("a"), talks("a"), renames("a", "b", 4), enquires())
     assert line.apply(InfoChanged(at=at(6), call_id="e", parent_id="a")) == []
+
+
+def test_an_end_that_is_told_by_a_former_identifier_of_nobody_leaves_the_end_of_another_alone() -> None:
+    line = a_line(rings("a"), ends("a"), renames("x", "a"), ends("x", 111))
+    assert line.has_ended("a")

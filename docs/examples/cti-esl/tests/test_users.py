@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -42,6 +43,11 @@ async def hub_of(numbers: tuple[str, ...]) -> AsyncIterator[tuple[EslServer, dic
             for number in numbers:
                 tasks.start_soon(join, number)
         yield server, models
+
+
+def names(frames: str, number: str) -> bool:
+    """Tell whether a number is in frames, and not only its digits in a time or an identifier."""
+    return re.search(rf"(?<![\w.-]){number}(?![\w.-])", frames) is not None
 
 
 def has_calls(model: CtiModel) -> bool:
@@ -92,8 +98,9 @@ async def test_two_hundred_users_are_one_socket() -> None:
             for number in numbers:
                 # Nor is another's call in what a user's flight recorder holds.
                 frames = "".join(models[number].recorder.lines())
-                others = [other for other in called if other != number and f"05{other}" in frames]
+                others = [other for other in called if other != number and names(frames, f"05{other}")]
                 assert not others
+                assert names(frames, f"05{number}") is (number in called)
                 callers = {event.call.other.number for event in told[number]}
                 assert callers == ({f"05{number}"} if number in called else set())
                 kinds = [type(event) for event in told[number] if isinstance(event, CallStarted | CallFinished)]
