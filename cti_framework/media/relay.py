@@ -214,7 +214,7 @@ class RelayPeer(MediaPeer):
             raise RelayError(f"The party that has the media did not do {what!r} within {self._seconds:g} s.") from error
         except (MediaConnectionError, MediaStateError):
             raise
-        except Exception as error:
+        except Exception as error:  # the party's stack is its own: whatever it raises is told as what it could not do
             raise RelayError(f"The party that has the media could not do {what!r}: {error}") from error
         if self._state is MediaState.CLOSED and what != "close":
             raise MediaStateError("The media peer was closed meanwhile.")
