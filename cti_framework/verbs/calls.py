@@ -33,7 +33,13 @@ class CallVerbs(VerbChecks):
             CommandUnconfirmedError: No answer, and no call was shown.
             NotConnectedError: There is no connection.
         """
-        self._check_line("make_call", CallFeature.DIAL, "a call is up already; consult, transfer or end it first")
+        self._check_line(
+            "make_call",
+            CallFeature.DIAL,
+            "a call is up already; consult, transfer or end it first"
+            if self._line.calls
+            else "which calls there are is not known yet; try again in a moment",
+        )
         self._check_text("make_call", "destination", destination)
         return await self._begin_call("make_call", self._provider.make_call, destination, number=destination)
 

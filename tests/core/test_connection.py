@@ -16,6 +16,7 @@ from cti_framework.errors import (
     CredentialsRefusedError,
     CtiError,
     NetworkError,
+    NotAllowedNowError,
     NotConnectedError,
     PluginError,
 )
@@ -555,6 +556,27 @@ async def test_what_is_told_while_the_snapshot_is_on_its_way_is_newer() -> None:
             "begins": CallState.ALERTING,
         }
         assert not any(call.stale for call in model.calls)
+
+
+async def test_a_call_is_not_refused_for_another_one_before_it_is_known_whether_there_is_one() -> None:
+    asked, told_calls = anyio.Event(), anyio.Event()
+
+    async def answers_late(provider: ScriptedProvider) -> Snapshot:
+        asked.set()
+        await told_calls.wait()
+        return Snapshot(at=provider.now)
+
+    pbx = Pbx()
+    pbx.on_snapshot = {1: answers_late}
+    async with session(pbx, wait_for_service=False) as model:
+        await asked.wait()
+        with pytest.raises(NotAllowedNowError, match="which calls there are is not known yet; try again in a moment"):
+            await model.make_call("0501")
+        assert pbx.asked == []
+        events = model.events()
+        told_calls.set()
+        await until(events, SnapshotTaken)
+        await model.make_call("0501")
 
 
 async def test_an_incomplete_snapshot_ends_no_call() -> None:
