@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         ResyncRequired,
         SnapshotTaken,
         WebRtcDestroyed,
+        WebRtcQuality,
         WebRtcStarted,
         WebRtcVideoStarted,
     )
@@ -165,6 +166,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "ResyncRequired",
         "SnapshotTaken",
         "WebRtcDestroyed",
+        "WebRtcQuality",
         "WebRtcStarted",
         "WebRtcVideoStarted",
     ),
@@ -272,6 +274,7 @@ __all__ = [
     "SystemSettings",
     "UserConnectionError",
     "WebRtcDestroyed",
+    "WebRtcQuality",
     "WebRtcStarted",
     "WebRtcVideoStarted",
     "__version__",

@@ -308,7 +308,7 @@ class ConnectionKeeper:
         assert scope is not None
         try:
             with scope:
-                await self._attempts()
+                await self._live()
         finally:
             if self._line.provider_state is not ProviderState.FAILED:
                 self._is_told_down = False
@@ -319,14 +319,34 @@ class ConnectionKeeper:
             if self._stopped is not None:
                 self._stopped.set()
 
-    async def _attempts(self) -> None:
+    async def _live(self) -> None:
+        """Have what the provider keeps over all connections, and make them."""
         self._failures.clear()
         self._attempt_number = 1
         self._trying_since = anyio.current_time()
         if not self._is_told_down:
             self._down_since = self._trying_since
         self._was_in_service = False
-        while True:
+        while not self._is_over:
+            self._next_try = self._in_service_at = None
+            own: list[BaseException] = []
+            try:
+                async with self._provider.lifetime():
+                    try:
+                        await self._attempts()
+                    except Exception as error:
+                        own.append(error)
+                        raise
+            except BaseException as error:
+                # Whatever a plugin raises is named with the plugin. What is ours is not.
+                fault = None if own else fault_of(error)
+                if fault is None:
+                    raise
+                self.is_live = False
+                await self._pause_after(self._named(fault))
+
+    async def _attempts(self) -> None:
+        while not self._is_over:
             self._is_settled = self._is_stuck = self._is_hurried = False
             self._next_try = None
             state = ProviderState.CONNECTING if self._attempt_number == 1 and not self._was_in_service else self._waiting
@@ -334,15 +354,19 @@ class ConnectionKeeper:
             error = await self._attempt()
             # Of trio, one whose tasks all end otherwise does not say that it was cancelled. Who stops the session lost nothing.
             await anyio.lowlevel.checkpoint_if_cancelled()
-            next_try = self._decide(error)
-            if self._is_over:
-                return
-            if next_try > -inf:
-                self._settle()
-            self._watch.end()
-            with anyio.CancelScope(deadline=next_try) as self._pause:
-                await anyio.sleep_forever()
-            self._pause = None
+            await self._pause_after(error)
+
+    async def _pause_after(self, error: CtiError) -> None:
+        """Decide what follows an attempt that has ended, and wait until it is time for the next one, if there is one."""
+        next_try = self._decide(error)
+        if self._is_over:
+            return
+        if next_try > -inf:
+            self._settle()
+        self._watch.end()
+        with anyio.CancelScope(deadline=next_try) as self._pause:
+            await anyio.sleep_forever()
+        self._pause = None
 
     @property
     def _waiting(self) -> ProviderState:
@@ -531,7 +555,10 @@ class ConnectionKeeper:
             return failed
         if told is None:
             self._log.error("cti.provider.raised", provider=self._name, stack=traceback_text(error))
-            told = self._fault(f"raised {type(error).__name__}")
+            only = error
+            while isinstance(only, BaseExceptionGroup) and len(only.exceptions) == 1:
+                only = only.exceptions[0]
+            told = self._fault(f"raised {type(only).__name__}")
             told.__cause__ = error
         return told
 

@@ -44,6 +44,7 @@ __all__ = [
     "ResyncRequired",
     "SnapshotTaken",
     "WebRtcDestroyed",
+    "WebRtcQuality",
     "WebRtcStarted",
     "WebRtcVideoStarted",
 ]
@@ -264,6 +265,25 @@ class WebRtcVideoStarted(CallEvent):
 
 
 @attrs.frozen
+class WebRtcQuality(CallEvent):
+    """How good the sound of the web phone's media session was since it was told last.
+
+    Attributes:
+        media_id: The media session's identifier.
+        mos: The mean opinion score to be expected of what is heard here, 1 to 4.5.
+        loss: The share of packets that did not come, 0 to 1.
+        jitter_seconds: How unevenly packets come.
+        round_trip_seconds: There and back; ``None``: not measured yet.
+    """
+
+    media_id: str = ""
+    mos: float = 0.0
+    loss: float = 0.0
+    jitter_seconds: float = 0.0
+    round_trip_seconds: float | None = None
+
+
+@attrs.frozen
 class WebRtcDestroyed(CallEvent):
     """The web phone's media session for the call is over.
 
@@ -392,6 +412,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     DtmfEntered,
     WebRtcStarted,
     WebRtcVideoStarted,
+    WebRtcQuality,
     WebRtcDestroyed,
     CurrentCallChanged,
     LineStateChanged,

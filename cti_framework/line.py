@@ -47,6 +47,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -1042,9 +1043,15 @@ class Line:
             call.own = own or self._own_party()
             call.other = other or _NO_PARTY
             call.attributes = attributes or NO_ATTRIBUTES
+            call.allowed = self._bits(report.allowed, report)
             return call
         # It was adopted from something said about it earlier; now its beginning comes in.
         self._freshen(known)
+        bits = self._bits(report.allowed, report)
+        if bits is not None:
+            known.allowed = bits
+            self._limited_before.discard(known)
+            self._settle(known)
         state = CallState.ALERTING if known.base is CallState.UNKNOWN else None
         self._change_info(known, report, state, own=own, other=other, direction=direction, attributes=attributes or None, **news)
         return None
@@ -1408,6 +1415,15 @@ class Line:
 
     def _apply_media_video(self, report: reports.MediaVideoStarted) -> None:
         self._tell_media(events.WebRtcVideoStarted, report, report.media_id)
+
+    def _apply_media_measured(self, report: reports.MediaMeasured) -> None:
+        figures = (report.mos, report.loss, report.jitter_seconds, report.round_trip_seconds)
+        if not all(_is_figure(figure) for figure in figures[:3]) or not (figures[3] is None or _is_figure(figures[3])):
+            self._refuse("bad_report", report)
+            return
+        call = self._call_for(report)
+        if call is not None:
+            self._tell_beside(events.WebRtcQuality, call, report, report.media_id, *figures)
 
     def _apply_media_ended(self, report: reports.MediaEnded) -> None:
         self._tell_media(events.WebRtcDestroyed, report, report.media_id)
@@ -1800,6 +1816,7 @@ _APPLIERS: Final[Mapping[type, Callable[[Line, Any], None]]] = MappingProxyType(
         reports.Muted: Line._apply_muted,
         reports.MediaStarted: Line._apply_media_started,
         reports.MediaVideoStarted: Line._apply_media_video,
+        reports.MediaMeasured: Line._apply_media_measured,
         reports.MediaEnded: Line._apply_media_ended,
         reports.Ended: Line._apply_ended,
         reports.Allowed: Line._apply_allowed,
@@ -1826,6 +1843,10 @@ def _with_enquiry(call: _OpenCall, enquiry: _OpenCall, bits: int) -> int:
 def _is_identifier(value: object) -> bool:
     # Plugins are not all checked by mypy.
     return isinstance(value, str) and value != ""
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and value >= 0
 
 
 def _is_moment(value: object) -> bool:

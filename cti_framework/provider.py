@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, TypeVar
@@ -34,6 +34,7 @@ from cti_framework.threads import call_in_thread
 if TYPE_CHECKING:
     import ssl
 
+    from cti_framework.media import MediaPeers
     from cti_framework.switchboard import FarSide
     from cti_framework.transport import WebSocket
 
@@ -143,6 +144,7 @@ class ProviderContext:
         on_heard: Told by ``heard()``; ``None``: nobody watches over the connection.
         network: How connections are secured; ``None``: as the defaults of the settings say.
         command_sent: Told by ``command_sent()``; ``None``: nobody asks.
+        media: Gives what ``media()`` does; ``None``: there is none.
 
     Attributes:
         user: As given.
@@ -162,6 +164,7 @@ class ProviderContext:
     __slots__ = (
         "_command_sent",
         "_find_call",
+        "_media",
         "_on_heard",
         "_recorder",
         "_told_exposed",
@@ -194,6 +197,7 @@ class ProviderContext:
         on_heard: Callable[[], None] | None = None,
         network: NetworkPolicy | None = None,
         command_sent: Callable[[], None] | None = None,
+        media: Callable[[], MediaPeers] | None = None,
     ) -> None:
         self.user = user
         self.settings = settings
@@ -210,6 +214,7 @@ class ProviderContext:
         self._told_exposed = False
         self.network = NetworkPolicy() if network is None else network
         self._command_sent = command_sent
+        self._media = media
 
     def call(self, call_id: str) -> Call | None:
         """Find an open call.
@@ -232,6 +237,24 @@ class ProviderContext:
         """
         if self._command_sent is not None:
             self._command_sent()
+
+    def media(self) -> MediaPeers:
+        """Give what makes the sound of the web phone's calls: the host's own, a browser for example, or this computer's.
+
+        A provider asks for it when it is made, and only where the user has a web phone: nothing of media is imported before.
+        ``MediaPeers.check`` then tells what would keep every call mute.
+
+        Returns:
+            It, the same for the whole session.
+
+        Raises:
+            SettingsError: A setting under ``media.`` cannot be used.
+            MediaUnavailableError: Media cannot be had in this process.
+            SessionClosedError: There is no session around it.
+        """
+        if self._media is None:
+            raise SessionClosedError("Media needs a session.", step="media", remedy="Make it by `CtiModel`.")
+        return self._media()
 
     async def tls_for(self, url: str) -> ssl.SSLContext | None:
         """Give what a connection is to be secured with, for what is no WebSocket: the same as `open_websocket` uses.
@@ -356,6 +379,7 @@ class Simulation:
         notes: What is not as a real PBX would have it, for whoever watches.
         hides: What such a PBX does not make known, each with why; the conformance kit does not ask for it. ``tones``: those of
             the far end; ``hold``: that by the far end; ``names``: of the other party.
+        web_phone: The same PBX, for a user whose sound goes through the session; ``None``: there is none.
     """
 
     settings: Mapping[str, Any]
@@ -364,6 +388,7 @@ class Simulation:
     subscriber: str
     notes: tuple[str, ...] = ()
     hides: Mapping[str, str] = attrs.field(factory=dict)
+    web_phone: Simulation | None = None
 
 
 @attrs.frozen
@@ -415,6 +440,8 @@ class BaseCtiProvider(ABC):
         settings_type: An attrs class of its system settings.
         user_settings_type: An attrs class of its settings for each user.
         licences: Names of the host's licences that are needed; given to ``cti_log_in``.
+        uses_media: Whether some of its users have a web phone, whose sound goes through the session: the settings under
+            ``media.`` are read for it, and ``context.media()`` gives what makes the sound.
         marks_sent: Whether every verb says by ``context.command_sent()`` that its command leaves. Where it does, a verb that
             ended before that was not sent, and may be tried again; where it does not, it may always have acted.
         context: As given.
@@ -426,6 +453,7 @@ class BaseCtiProvider(ABC):
     user_settings_type: ClassVar[type] = EmptySettings
     licences: ClassVar[tuple[str, ...]] = ()
     marks_sent: ClassVar[bool] = False
+    uses_media: ClassVar[bool] = False
 
     def __init__(self, context: ProviderContext) -> None:
         self.context = context
@@ -482,6 +510,21 @@ class BaseCtiProvider(ABC):
         Args:
             call: The call.
         """
+
+    # ------------------------------------------------------------------ what outlives a connection
+
+    def lifetime(self) -> AbstractAsyncContextManager[object]:
+        """Give what lasts for as long as the core keeps the provider connected, over all of its connections.
+
+        Entered before the first ``run()`` and left after the last one has ended; after ``disconnect()`` and ``connect()``, anew.
+        Entering it waits for nothing that can take long: the first connection waits for it.
+        The sound of a web phone, for one, is to go on while another connection is made. Its tasks report only while ``run()`` is
+        logged in. One that fails ends the connection, as a fault of ``run()`` does, and all begins anew after a pause.
+
+        Returns:
+            An asynchronous context manager; by default there is nothing.
+        """
+        return nullcontext()
 
     # ------------------------------------------------------------------ so that a dead connection is noticed
 

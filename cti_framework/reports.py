@@ -35,6 +35,7 @@ __all__ = [
     "IdChanged",
     "InfoChanged",
     "MediaEnded",
+    "MediaMeasured",
     "MediaStarted",
     "MediaVideoStarted",
     "Muted",
@@ -103,12 +104,14 @@ class Originated(CallReport):
         own: The operator's party.
         parent_id: The call on whose behalf it is made (a consult call).
         attributes: Free data from the PBX.
+        allowed: What the PBX accepts for it, as for ``Allowed``: no event offers more from the first one on.
     """
 
     other: Party
     own: Party | None = None
     parent_id: str | None = None
     attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    allowed: CallFeature | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -120,12 +123,14 @@ class Offered(CallReport):
         own: The operator's party.
         redirections: Where it came by.
         attributes: Free data from the PBX.
+        allowed: What the PBX accepts for it, as for ``Allowed``: no event offers more from the first one on.
     """
 
     other: Party
     own: Party | None = None
     redirections: tuple[Redirection, ...] = ()
     attributes: Mapping[str, Any] = NO_ATTRIBUTES
+    allowed: CallFeature | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -271,6 +276,25 @@ class MediaVideoStarted(CallReport):
     """
 
     media_id: str
+
+
+@attrs.frozen(kw_only=True)
+class MediaMeasured(CallReport):
+    """How good the sound of the web phone's media session was since it was measured last.
+
+    Attributes:
+        media_id: The media session's identifier.
+        mos: The mean opinion score to be expected of what is heard here, 1 to 4.5.
+        loss: The share of packets that did not come, 0 to 1.
+        jitter_seconds: How unevenly packets come.
+        round_trip_seconds: There and back; ``None``: not measured yet.
+    """
+
+    media_id: str
+    mos: float
+    loss: float
+    jitter_seconds: float
+    round_trip_seconds: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -32,6 +32,7 @@ from cti_framework.events import (
     ResyncRequired,
     SnapshotTaken,
     WebRtcDestroyed,
+    WebRtcQuality,
     WebRtcStarted,
     WebRtcVideoStarted,
 )
@@ -136,6 +137,10 @@ class HookSpecs:
     @_hookspec
     def cti_web_rtc_video_started(self, model: Any, event: WebRtcVideoStarted) -> None:
         """Be told that video flows in the web phone's media session."""
+
+    @_hookspec
+    def cti_web_rtc_quality(self, model: Any, event: WebRtcQuality) -> None:
+        """Be told how good the sound of a call is, every few seconds."""
 
     @_hookspec
     def cti_web_rtc_destroyed(self, model: Any, event: WebRtcDestroyed) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -715,3 +717,107 @@ async def test_nothing_is_kept_of_attempts_that_failed() -> None:
         assert living()[0] <= tasks[0] + 1
     gc.collect()
     assert living() == before
+
+
+# What outlives a connection -----------------------------------------------------------------------------------------------
+
+
+class Lasting(ScriptedProvider):
+    """Has something that lasts over its connections."""
+
+    told: list[str]
+    on_enter: Callable[[], None] = staticmethod(lambda: None)
+    broken: anyio.Event
+
+    @asynccontextmanager
+    async def lifetime(self) -> AsyncIterator[None]:
+        self.told.append("enter")
+        self.on_enter()
+        self.broken = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._last)
+            try:
+                yield
+            finally:
+                self.told.append("leave")
+                group.cancel_scope.cancel()
+
+    async def _last(self) -> None:
+        await self.broken.wait()
+        raise ValueError("what lasts has ended")
+
+    async def run(self) -> None:
+        self.told.append("run")
+        try:
+            await super().run()
+        finally:
+            self.told.append("ran")
+
+
+@pytest.fixture
+def lasting(monkeypatch: pytest.MonkeyPatch) -> type[Lasting]:
+    monkeypatch.setattr(Lasting, "told", [], raising=False)
+    return Lasting
+
+
+async def test_what_lasts_is_entered_before_the_first_connection_and_left_after_the_last(lasting: type[Lasting]) -> None:
+    pbx = Pbx()
+    async with session(pbx, lasting) as model:
+        events = model.events()
+        pbx.cut()
+        await until_state(events, ProviderState.IN_SERVICE)
+        assert lasting.told == ["enter", "run", "ran", "run"]
+        await model.disconnect()
+        assert lasting.told[4:] == ["ran", "leave"]
+        await model.connect()
+        assert lasting.told[6:] == ["enter", "run"]
+    assert lasting.told[8:] == ["ran", "leave"]
+
+
+async def test_what_lasts_is_left_when_the_session_gives_up(lasting: type[Lasting]) -> None:
+    pbx = Pbx()
+    pbx.on_run = {1: fails(CredentialsRefusedError("No."))}
+    with pytest.raises(CredentialsRefusedError):
+        async with session(pbx, lasting):
+            pass
+    assert lasting.told == ["enter", "run", "ran", "leave"]
+
+
+async def test_what_lasts_and_fails_ends_the_connection_and_all_begins_anew(lasting: type[Lasting]) -> None:
+    pbx = Pbx()
+    async with session(pbx, lasting) as model:
+        events = model.events()
+        provider = pbx.provider
+        assert isinstance(provider, Lasting)
+        with capture_logs() as logs:
+            provider.broken.set()
+            lost = await until_state(events, ProviderState.RECONNECTING)
+            await until_state(events, ProviderState.IN_SERVICE)
+        assert isinstance(lost.error, PluginError)
+        assert "ValueError" in lost.error.message
+        assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["cti.provider.raised"]
+        assert lasting.told == ["enter", "run", "ran", "leave", "enter", "run"]
+
+
+async def test_what_cannot_be_entered_is_tried_again_after_a_pause(
+    lasting: type[Lasting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    def fails_thrice() -> None:
+        tries.append(anyio.current_time())
+        if len(tries) < 4:
+            raise NetworkError("not yet")
+
+    monkeypatch.setattr(lasting, "on_enter", staticmethod(fails_thrice))
+    pbx = Pbx()
+    with pytest.raises(NetworkError, match="not yet"):
+        async with session(pbx, lasting):
+            pass
+    tries.clear()
+    async with session(pbx, lasting, wait_for_service=False) as model:
+        events = model.events(after=None)
+        await until_state(events, ProviderState.IN_SERVICE)
+    pauses = [after - before for before, after in pairwise(tries)]
+    assert [0.5 <= pauses[0] <= 1, 1 <= pauses[1] <= 2, 2 <= pauses[2] <= 4] == [True] * 3
+    assert pbx.runs == 1

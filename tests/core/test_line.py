@@ -255,6 +255,44 @@ def test_media(desk: Desk, report: reports.Report, kind: type[Event]) -> None:
     assert only(desk.say(report), kind).media_id == "m"
 
 
+def measured(**fields: Any) -> reports.MediaMeasured:
+    figures: dict[str, Any] = {"mos": 4.1, "loss": 0.01, "jitter_seconds": 0.002, "round_trip_seconds": 0.03}
+    return reports.MediaMeasured(at=START, call_id="a", media_id="m", **(figures | fields))
+
+
+def test_the_quality_of_sound_is_told(desk: Desk) -> None:
+    desk.talking()
+    told = only(desk.say(measured()), events.WebRtcQuality)
+    assert (told.media_id, told.mos, told.loss, told.jitter_seconds, told.round_trip_seconds) == ("m", 4.1, 0.01, 0.002, 0.03)
+    assert only(desk.say(measured(round_trip_seconds=None)), events.WebRtcQuality).round_trip_seconds is None
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [{"mos": float("nan")}, {"loss": -0.1}, {"jitter_seconds": float("inf")}, {"round_trip_seconds": "1"}, {"mos": None}],
+)
+def test_a_quality_that_is_no_figure_is_refused(desk: Desk, figure: dict[str, Any]) -> None:
+    desk.talking()
+    assert desk.say(measured(**figure)) == []
+    assert desk.reasons() == ["bad_report"]
+
+
+@pytest.mark.parametrize("kind", [reports.Offered, reports.Originated])
+def test_no_event_offers_what_the_pbx_does_not_accept_from_the_beginning(desk: Desk, kind: type[Any]) -> None:
+    told = desk.say(kind(at=START, call_id="a", other=SUBSCRIBER, allowed=F.DROP))
+    assert told
+    assert all(F.ANSWER not in event.call.features for event in told if isinstance(event, events.CallEvent))
+    assert desk.call().features == F.DROP
+    desk.say(reports.Allowed(at=at(1), call_id="a", features=None))
+    assert (F.ANSWER in desk.call().features) is (kind is reports.Offered)
+
+
+def test_the_beginning_of_an_adopted_call_may_narrow_it(desk: Desk) -> None:
+    desk.say(reports.InfoChanged(at=START, call_id="a", attributes={"k": 1}))
+    desk.say(reports.Offered(at=at(1), call_id="a", other=SUBSCRIBER, allowed=F.DROP))
+    assert desk.call().features == F.DROP
+
+
 def test_recording_and_mute_are_told_when_they_change(desk: Desk) -> None:
     desk.talking()
     assert desk.call().recording is None
@@ -635,7 +673,8 @@ def test_the_late_beginning_of_a_call_that_is_talked_on_does_not_make_it_ring(de
 def test_nothing_revives_an_ended_call(desk: Desk, kind: type[reports.CallReport]) -> None:
     desk.talking()
     desk.say(reports.Ended(at=START, call_id="a"))
-    needed = {"digits": "1", "on": True, "media_id": "m", "features": None, "other": SUBSCRIBER}
+    figures = {"mos": 4.1, "loss": 0.0, "jitter_seconds": 0.0}
+    needed = {"digits": "1", "on": True, "media_id": "m", "features": None, "other": SUBSCRIBER, **figures}
     fields = {field.name: needed[field.name] for field in attrs.fields(kind) if field.name in needed}
     assert desk.say(kind(at=START, call_id="a", **fields)) == []
     assert desk.reasons() == ["ended"]

@@ -109,12 +109,18 @@ ATTRIBUTES = st.sampled_from([MappingProxyType({}), {"a": "b"}, {"c": 1}])
 AGENTS = st.builds(Agent, state=st.sampled_from(["", "ONHOOK", "BUSY"]), call_centre_mode=st.sampled_from([None, True, False]))
 
 ABOUT_CALLS: dict[type[reports.CallReport], dict[str, st.SearchStrategy[Any]]] = {
-    reports.Originated: {"other": PARTIES, "own": st.none() | PARTIES, "attributes": ATTRIBUTES},
+    reports.Originated: {
+        "other": PARTIES,
+        "own": st.none() | PARTIES,
+        "attributes": ATTRIBUTES,
+        "allowed": st.none() | SOME_FEATURES,
+    },
     reports.Offered: {
         "other": PARTIES,
         "own": st.none() | PARTIES,
         "attributes": ATTRIBUTES,
         "redirections": st.just(()) | st.tuples(REDIRECTIONS),
+        "allowed": st.none() | SOME_FEATURES,
     },
     reports.Answered: {},
     reports.Connected: {"other": st.none() | PARTIES, "own": st.none() | PARTIES},
@@ -135,6 +141,12 @@ ABOUT_CALLS: dict[type[reports.CallReport], dict[str, st.SearchStrategy[Any]]] =
     reports.Muted: {"on": st.booleans()},
     reports.MediaStarted: {"media_id": st.just("m")},
     reports.MediaVideoStarted: {"media_id": st.just("m")},
+    reports.MediaMeasured: {
+        "media_id": st.just("m"),
+        "mos": st.sampled_from([4.1, float("nan")]),
+        "loss": st.just(0.0),
+        "jitter_seconds": st.just(0.0),
+    },
     reports.MediaEnded: {"media_id": st.just("m")},
     reports.Ended: {
         "cause": st.sampled_from(EndCause),
@@ -286,6 +298,7 @@ class LineMachine(RuleBasedStateMachine):
         self.seen_seqs = [0]
         self.fresh = 0
         self.shown: dict[str, Shown] = {}
+        self.accepted = EVERYTHING
         self.naive: dict[str, Call] = {}
         self.drawn: tuple[Call, ...] = ()
         self.over: dict[str, Call] = {}
@@ -469,12 +482,18 @@ class LineMachine(RuleBasedStateMachine):
         if isinstance(report, reports.IdChanged) and is_text(report.call_id) and is_text(report.new_id):
             self.renamed.setdefault(report.call_id, set()).add(report.new_id)
         self.again = set()
+        self.accepted = EVERYTHING
         if isinstance(report, reports.Originated | reports.Offered) and is_moment(report.at):
+            self.accepted = features_of(report.allowed, EVERYTHING)
+            known = self.find(report.call_id)
+            if known is not None and known.call.direction is CallDirection.UNKNOWN and isinstance(report.allowed, int):
+                known.is_limit_old, known.allowed = False, self.accepted
             late = timedelta(seconds=60)
             self.again = {call_id for call_id, call in self.over.items() if report.at - call.changed_at >= late}
         elif isinstance(report, reports.Snapshot):
             self.again = set(self.over)
         self.take(self.line.apply(report))
+        self.accepted = EVERYTHING
 
     def find(self, call_id: Any) -> Shown | None:
         if not isinstance(call_id, str):
@@ -506,6 +525,7 @@ class LineMachine(RuleBasedStateMachine):
             assert not {call.id, *call.former_ids} & (set(self.over) - self.again)
             self.over.pop(call.id, None)
             shown = self.shown[call.id] = Shown(call)
+            shown.allowed = self.accepted
         elif isinstance(event, events.CallInfoChanged) and "id" in event.changed:
             assert call.id not in self.over
             assert not set(call.former_ids) & set(self.over)
