@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--json] [speed | reliability | all]`: how fast and how small, and what outages cost.
+"""`python -m tests.benchmarks [--json] [speed | reliability | phone | all]`: how fast and small, what outages and a phone cost.
 
 Where that says something, a figure is a ratio to a floor measured in the same run. What each is and what limits it:
 docs/explanation/performance.md.
@@ -11,6 +11,7 @@ import json
 import sys
 
 from tests.benchmarks.measure import idle_session_kb, import_ratio, latency_p99_ms, throughput
+from tests.benchmarks.phone import phone_costs
 from tests.benchmarks.reliability import restart
 from tests.benchmarks.resync import resync_1000_calls_s
 
@@ -24,6 +25,11 @@ BARS = {
     "latency_p99_ms_trio": ("printed", "as latency_p99_ms, on trio"),
     "sessions_2000_s": ("printed", "from the PBX's return until 2,000 sessions of one hub are in service, their calls known"),
     "sessions_2000_mb": ("printed", "what the process of those 2,000 sessions holds more than with none"),
+    "phone_idle_cpu_percent": ("below 1", "of one core, by a session with the web phone that waits for calls"),
+    "phone_call_ratio": (
+        "printed",
+        "processor time of a session in a call with the web phone, over bare aiortc's in the same call",
+    ),
     "resync_1000_calls_s": ("at most 1", "from the snapshot until 1,000 calls agree with it and all events of that are told"),
 }
 RESYNC_ROUNDS = 5
@@ -63,7 +69,26 @@ def reliability() -> tuple[Figures, Figures]:
     return figures, details
 
 
-GROUPS = {"speed": (speed,), "reliability": (reliability,), "all": (speed, reliability)}
+def phone() -> tuple[Figures, Figures]:
+    """Measure what the web phone costs."""
+    found = phone_costs()
+    figures: Figures = {
+        "phone_idle_cpu_percent": round(found.idle_cpu_percent, 2),
+        "phone_call_ratio": round(found.ratio, 3),
+    }
+    details: Figures = {
+        "phone_call_cpu_percent": round(found.call_cpu_percent, 2),
+        "phone_bare_cpu_percent": round(found.bare_cpu_percent, 2),
+    }
+    return figures, details
+
+
+GROUPS = {
+    "speed": (speed,),
+    "reliability": (reliability,),
+    "phone": (phone,),
+    "all": (speed, reliability, phone),
+}
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.benchmarks.__main__ import BARS
 from tests.benchmarks.measure import idle_session_kb, import_ratio, latency_p99_ms, throughput
+from tests.benchmarks.phone import phone_costs
 from tests.benchmarks.reliability import restart
 from tests.benchmarks.resync import resync_1000_calls_s
 
@@ -39,6 +40,14 @@ def test_calls_are_reconciled() -> None:
     assert resync_1000_calls_s(40) > 0
 
 
+def test_a_web_phone_is_measured_with_a_call_and_without() -> None:
+    pytest.importorskip("aiortc", reason="the extra media is not installed")
+    found = phone_costs(seconds=0.5, rounds=1)
+    assert found.idle_cpu_percent >= 0
+    assert found.ratio > 0
+
+
 def test_the_keys_that_readers_rely_on_are_printed() -> None:
     assert {"events_ratio", "latency_p99_ms", "idle_session_kb", "import_ratio"} <= set(BARS)
+    assert {"phone_idle_cpu_percent", "phone_call_ratio"} <= set(BARS)
     assert {"sessions_2000_s", "sessions_2000_mb", "resync_1000_calls_s"} <= set(BARS)
