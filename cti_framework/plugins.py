@@ -15,7 +15,6 @@ A companion is a module, an object, or a class that is called without arguments.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib.metadata
 import inspect
@@ -140,9 +139,9 @@ class _Plugin:
         record = self.record
         try:
             return self.entry_point.load()
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # isolates the plugin; a module may well end in sys.exit()
+            if _is_ctrl_c(error):
+                raise
             self.set(PluginStatus.IMPORT_FAILED, _in_words(error))
             raise PluginImportError(
                 f"The {record.kind.value} '{record.name}' of {record} cannot be imported: {_in_words(error)}.",
@@ -248,7 +247,9 @@ class Plugins:
                     act: Callable[[], object] = partial(_load_companion, plugin, hooks)
                 else:
                     act = partial(self.load_provider, plugin.record.name)
-                thread = threading.Thread(target=_quietly, args=(act,), name=f"cti: check {plugin.record.name}", daemon=True)
+                thread = threading.Thread(
+                    target=_quietly, args=(plugin, act), name=f"cti: check {plugin.record.name}", daemon=True
+                )
                 thread.start()
                 thread.join(timeout_seconds)
                 if thread.is_alive():
@@ -390,18 +391,26 @@ def _load_companion(plugin: _Plugin, hooks: Hooks) -> None:
     _log.error("cti.companion.not_used", **plugin.record.as_dict())
 
 
-def _quietly(act: Callable[[], object]) -> None:
-    # Its record says what is wrong.
-    with contextlib.suppress(CtiError):
+def _quietly(plugin: _Plugin, act: Callable[[], object]) -> None:
+    try:
         act()
+    except CtiError:
+        pass  # its record says what is wrong
+    except BaseException as error:  # noqa: BLE001 - isolates the plugin, whose class may raise at the first look
+        plugin.set(PluginStatus.IMPORT_FAILED, _in_words(error))
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Tell the user's Ctrl-C, which Python raises in the main thread alone, from what a plugin raises itself."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _made(plugin: _Plugin, companion: type) -> object:
     try:
         made: object = companion()
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # isolates the plugin
+        if _is_ctrl_c(error):
+            raise
         plugin.set(PluginStatus.IMPORT_FAILED, _in_words(error))
         raise PluginImportError(
             f"The companion '{plugin.record.name}' of {plugin.record} cannot be made: {_in_words(error)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -76,11 +77,10 @@ class Invocation:
         with contextlib.suppress(CtiError):
             settings = self.settings()
             yield from settings.secrets(CORE_PREFIX, CoreSettings)
-            name = settings.read(CORE_PREFIX, CoreSettings).provider
-            if name:
-                provider_class = self.plugins().load_provider(name)
-                for settings_type in (provider_class.settings_type, provider_class.user_settings_type):
-                    yield from settings.secrets(name, settings_type)
+            core = settings.read(CORE_PREFIX, CoreSettings)
+            if core.provider:
+                for settings_type in _settings_types(self.plugins(), core.provider, core.load_timeout_seconds):
+                    yield from settings.secrets(core.provider, settings_type)
 
     def plugins(self) -> Plugins:
         """Find the installed plugins.
@@ -175,6 +175,25 @@ class Invocation:
                 remedy="Name one by --provider, or by cti.provider.",
             )
         return able[0]
+
+
+def _settings_types(plugins: Plugins, provider: str, timeout_seconds: float) -> tuple[type, ...]:
+    """The provider's settings classes; none where it cannot be imported, or not in time.
+
+    Whoever writes a line asks for them, be it in an event loop: what hangs in its import must not hold that up for ever.
+    """
+    found: list[type] = []
+
+    def load() -> None:
+        # Whatever is wrong with it is told where it is loaded to be used.
+        with contextlib.suppress(Exception):
+            provider_class = plugins.load_provider(provider)
+            found.extend((provider_class.settings_type, provider_class.user_settings_type))
+
+    thread = threading.Thread(target=load, name="cti: secrets", daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    return tuple(found)
 
 
 def _own_tool(provider_class: type[BaseCtiProvider], tool: str) -> Any:

@@ -565,6 +565,26 @@ def test_the_command_without_anything(cti: Any, tmp_path: Path) -> None:
     assert cti("doctor")[0] == 1
 
 
+def test_the_command_goes_on_where_the_provider_hangs_in_its_import(cti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its secrets are looked for where a line is written, in the event loop: that must not wait for it for ever either."""
+    let_go = threading.Event()
+    gave_up: list[bool] = []
+    monkeypatch.setattr(EntryPoint, "load", lambda self: gave_up.append(not let_go.wait(20)))
+    try:
+        code, out, err = cti(*CHOSEN, "--set", "cti.load_timeout_seconds=0.1", "doctor", "--user", "ann", "--json")
+        assert gave_up == []
+    finally:
+        let_go.set()
+        for thread in threading.enumerate():
+            if thread.name == "cti: secrets" or thread.name.startswith("cti: load provider"):
+                thread.join(5)
+    assert code == 1
+    assert err == ""
+    steps = [json.loads(line) for line in out.splitlines()]
+    assert [step["step"] for step in steps if step["state"] == "failed"] == ["provider_loadable"]
+    assert "did not end within 0.1 s" in next(step["detail"] for step in steps if step["state"] == "failed")
+
+
 # Written down ----------------------------------------------------------------------------------------------------------
 
 

@@ -298,10 +298,33 @@ def test_an_import_that_fails(install: Install, source: str, told: str) -> None:
     assert plugins.load_provider("quiet")
 
 
+ODD = """
+class Odd(type):
+    def __getattribute__(self, name):
+        raise RuntimeError(f"nobody looks at {name}")
+
+class Provider(metaclass=Odd): ...
+"""
+"""A class that raises when it is looked at."""
+
+
 def test_an_interrupt_is_no_failed_import(install: Install) -> None:
     install("acme-cti", {PROVIDERS: {"acme": "acme_interrupted:Provider"}}, acme_interrupted="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         Plugins().load_provider("acme")
+
+
+def test_an_interrupt_that_a_plugin_raises_itself_is_a_failed_import(install: Install) -> None:
+    """Ctrl-C comes to the main thread alone; in another one it is the plugin's own doing, and stops nobody."""
+    install("acme-cti", {PROVIDERS: {"acme": "acme_own:Provider"}}, acme_own="raise KeyboardInterrupt")
+    install("odd-cti", {PROVIDERS: {"odd": "acme_odd:Provider"}}, acme_odd=ODD)
+    install("quiet", {PROVIDERS: {"quiet": "acme_quiet:Provider"}}, acme_quiet=PROVIDER)
+    plugins = Plugins()
+    plugins.check(timeout_seconds=5)
+    told = {record.name: (record.status, record.error) for record in plugins.records()}
+    assert told["acme"] == (PluginStatus.IMPORT_FAILED, "KeyboardInterrupt")
+    assert told["odd"] == (PluginStatus.IMPORT_FAILED, "RuntimeError: nobody looks at provider_api")
+    assert told["quiet"] == (PluginStatus.LOADED, None)
 
 
 def test_an_import_can_be_tried_again(install: Install) -> None:
