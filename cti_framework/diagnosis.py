@@ -206,7 +206,11 @@ class Checks:
         Returns:
             Whether it worked, be it with a warning.
         """
-        remedy = None if finding.remedy is None else self._redact(finding.remedy)
+        remedy = finding.remedy
+        if remedy is None and finding.state is StepState.FAILED:
+            # Somebody has to do something, whatever is known of it.
+            remedy = _ANY_REMEDY
+        remedy = None if remedy is None else self._redact(remedy)
         told = DiagnosisStep(step, finding.state, self._redact(finding.detail), remedy, seconds)
         self.steps.append(told)
         if self._on_step is not None:
@@ -225,6 +229,7 @@ class Checks:
         return any(told.step == step and told.state in _GOOD for told in self.steps)
 
 
+_ANY_REMEDY: Final = "Try again; if it stays so, look at the log (`cti -v …`)."
 _GOOD: Final = (StepState.OK, StepState.WARNING)
 
 
@@ -237,6 +242,8 @@ def _failure(error: Exception) -> Finding:
             remedy="Tell the plugin's author.",
         )
     problems = f" {'; '.join(told.problems)}." if isinstance(told, SettingsError) else ""
+    # The last may end in a question: "did you mean …?"
+    problems = problems.removesuffix(".") if problems.endswith("?.") else problems
     return Finding(f"{told.message}{problems}", StepState.FAILED, remedy=told.remedy or None)
 
 

@@ -194,7 +194,9 @@ class NetworkPolicy:
                 problem = self._client_problem(error)
             else:
                 return context
-        raise SettingsError("The files for TLS cannot be used.", problems=(problem,), remedy="Change what the line below names.")
+        raise SettingsError(
+            "The files for TLS cannot be used.", problems=(problem,), remedy="Mend the file that is named, or the setting."
+        )
 
     def _client_problem(self, error: OSError | ValueError) -> str:
         """Say which of the two files is at fault: OpenSSL does not."""

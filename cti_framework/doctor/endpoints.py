@@ -6,7 +6,7 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +25,8 @@ from cti_framework.threads import call_in_thread
 __all__ = ["check_endpoint"]
 
 _STEP_SECONDS: Final = 10.0
+_CONNECT_SECONDS: Final = 8.0
+"""For one address, so that it is told by name before the step is over."""
 _EXPIRES_SOON_DAYS: Final = 30
 _DAY_SECONDS: Final = 86_400
 _LONGEST_HEAD_BYTES: Final = 16_384
@@ -42,8 +44,9 @@ async def check_endpoint(checks: Checks, endpoint: Endpoint, network: NetworkPol
     looked = _Looked(endpoint, network)
     name = endpoint.name
 
-    async def check(what: str, act: Callable[[], Awaitable[Finding | str]], *needs: str) -> None:
-        await checks.check(f"{name}: {what}", act, needs=[f"{name}: {need}" for need in needs], timeout_seconds=_STEP_SECONDS)
+    async def check(what: str, act: Callable[[], Awaitable[Finding | str]], *needs: str, also: Sequence[str] = ()) -> None:
+        needed = [*(f"{name}: {need}" for need in needs), *also]
+        await checks.check(f"{name}: {what}", act, needs=needed, timeout_seconds=_STEP_SECONDS)
 
     await check("address", looked.address)
     await check("encryption", looked.encryption, "address")
@@ -52,7 +55,7 @@ async def check_endpoint(checks: Checks, endpoint: Endpoint, network: NetworkPol
     ground = "port"
     if endpoint.is_encrypted:
         ground = "certificate"
-        await check(ground, looked.certificate, "port")
+        await check(ground, looked.certificate, "port", also=["tls_files"])
     if endpoint.scheme in ("ws", "wss", "http", "https"):
         # What is not encrypted and may not be is not spoken to.
         await check("clock", looked.clock, "encryption", ground)
@@ -107,19 +110,32 @@ class _Looked:
 
     async def port(self) -> Finding | str:
         began = time.monotonic()
-        answering: list[str] = []
-        failure: NetworkError | None = None
-        for address in self._addresses:
-            try:
-                async with _connected(self._place, address, self._port):
-                    answering.append(address)
-            except NetworkError as error:
-                failure = error
-        if failure is None:
+        failures: dict[str, NetworkError] = {}
+
+        async def knock(address: str) -> None:
+            with anyio.move_on_after(_CONNECT_SECONDS):
+                try:
+                    async with _connected(self._place, address, self._port):
+                        return
+                except NetworkError as error:
+                    failures[address] = error
+                    return
+            failures[address] = NetworkError(
+                f"{self._place} did not answer within {_CONNECT_SECONDS:g} s.",
+                kind=OutageKind.NO_ANSWER,
+                remedy="Check address, network and firewall: something there neither answers nor refuses.",
+            )
+
+        # At once: one that is silent must not use up the time of the others.
+        async with anyio.create_task_group() as tasks:
+            for address in self._addresses:
+                tasks.start_soon(knock, address)
+        if not failures:
             return f"{self._place} takes connections, after {(time.monotonic() - began) * 1000:.0f} ms."
+        deaf = [address for address in self._addresses if address in failures]
+        answering = [address for address in self._addresses if address not in failures]
         if not answering:
-            raise failure
-        deaf = [address for address in self._addresses if address not in answering]
+            raise failures[deaf[0]]
         self._addresses = tuple(answering)
         return Finding(
             f"{self._place} takes connections at {', '.join(answering)}, and not at {', '.join(deaf)}.",
@@ -203,10 +219,13 @@ async def _secured(
             address, port, ssl_context=context, tls_hostname=host.partition("%")[0], tls_standard_compatible=False
         )
     except ssl.SSLCertVerificationError as error:
+        # What a connection of the provider would say; the WebSocket library is loaded by whoever needs it.
+        from cti_framework.transport._failures import certificate_remedy
+
         raise NetworkError(
-            f"The certificate of {place} is not trusted: {error.verify_message}.",
+            f"The certificate of {place} is not trusted: {error.verify_message.rstrip('.')}.",
             kind=OutageKind.TLS_NOT_TRUSTED,
-            remedy="Have it renewed, or name the authority that signed it: cti.tls_ca_file.",
+            remedy=certificate_remedy(error.verify_code),
         ) from None
     except (ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
         reason = getattr(error, "reason", None) or "the peer broke it off"

@@ -186,13 +186,21 @@ class _Examination:
             secret_problems = []
             for settings_type in dict.fromkeys((provider_class.settings_type, provider_class.user_settings_type)):
                 secret_problems.extend(settings.secret_problems(name, settings_type))
-            self._chain.check_unknown(self._settings, name, provider_class, self._core)
+            unknown: SettingsError | None = None
+            try:
+                self._chain.check_unknown(self._settings, name, provider_class, self._core)
+            except SettingsError as error:
+                unknown = error
             try:
                 self._provider_settings = settings.read(name, provider_class.settings_type)
             except SettingsError as error:
-                if not set(error.problems) <= set(secret_problems):
-                    raise
-                return Finding("All but the secrets can be used.", StepState.SKIPPED)
+                if unknown is None and set(error.problems) <= set(secret_problems):
+                    return Finding("All but the secrets can be used.", StepState.SKIPPED)
+                # A key that is not known is often the one that is not set.
+                raise unknown or error from None
+            if unknown is not None:
+                # The others say where the PBX is: that can be looked at.
+                raise unknown
             return _given(settings, name, provider_class.settings_type)
 
         async def secrets() -> Finding | str:
@@ -244,12 +252,11 @@ class _Examination:
     # ------------------------------------------------------------------ the network, and the session
 
     async def _look_at_endpoints(self) -> None:
-        if not self.checks.is_good("provider_settings"):
+        if self._provider_settings is None:
             self.checks.tell("endpoints", Finding("Not looked at: it needs provider_settings.", StepState.SKIPPED))
             return
-        if not self.checks.is_good("tls_files"):
-            self.checks.tell("endpoints", Finding("Not looked at: it needs tls_files.", StepState.SKIPPED))
-            return
+        # Of what TLS needs only the steps that speak it make use.
+        network = self._network if self.checks.is_good("tls_files") else NetworkPolicy.of(self._core)
         told: Iterable[Any] = ()
 
         async def endpoints() -> str:
@@ -259,7 +266,7 @@ class _Examination:
 
         await self.checks.check("endpoints", endpoints)
         for endpoint in told:
-            await check_endpoint(self.checks, endpoint, self._network)
+            await check_endpoint(self.checks, endpoint, network)
 
     async def _look_at_session(self) -> None:
         checks = self.checks

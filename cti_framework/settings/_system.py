@@ -168,7 +168,7 @@ class SystemSettings:
             raise SettingsError(
                 f"{count} setting{'s' if count > 1 else ''} under '{prefix}' cannot be used.",
                 problems=tuple(problems),
-                remedy="Change what the lines below name.",
+                remedy="Change the settings that are named.",
             )
         return settings
 
@@ -280,7 +280,7 @@ class SystemSettings:
             raise SettingsError(
                 f"{len(problems)} setting{'s are' if len(problems) > 1 else ' is'} not known.",
                 problems=tuple(problems),
-                remedy="Correct or remove what the lines below name.",
+                remedy="Correct or remove the keys that are named.",
             )
 
     def _with(self, *sources: Source) -> SystemSettings:

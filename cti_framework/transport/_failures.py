@@ -23,7 +23,7 @@ from cti_framework.errors import AddressError, ConnectionFailedError, NetworkErr
 from ._options import Options
 from ._port import kind_of_close, safe_url
 
-__all__ = ["closed_failure", "opening_failure", "unread_failure"]
+__all__ = ["certificate_remedy", "closed_failure", "opening_failure", "unread_failure"]
 
 _ADDRESS_REMEDY = "Write it as ws://host:port or wss://host:port."
 _BUSY_STATUSES = frozenset({429, 503})
@@ -130,7 +130,7 @@ def _network_failure(error: Exception, options: Options) -> ConnectionFailedErro
             return NetworkError(
                 f"The TLS certificate of {place} is not trusted: {cause.verify_message.rstrip('.')}.",
                 kind=OutageKind.TLS_NOT_TRUSTED,
-                remedy=_certificate_remedy(cause.verify_code),
+                remedy=certificate_remedy(cause.verify_code),
             )
         if isinstance(cause, ssl.SSLError) and _CERTIFICATE_ALERT.search(cause.reason or ""):
             return NetworkError(
@@ -175,7 +175,15 @@ def _network_failure(error: Exception, options: Options) -> ConnectionFailedErro
     return NetworkError(f"{place} cannot be connected to.")
 
 
-def _certificate_remedy(verify_code: int) -> str:
+def certificate_remedy(verify_code: int) -> str:
+    """Say what to do about a certificate that is not trusted.
+
+    Args:
+        verify_code: OpenSSL's number of what is wrong with it.
+
+    Returns:
+        A sentence.
+    """
     if verify_code in _OTHER_NAME:
         return "Connect by a name that the certificate is for, or have the PBX given one for this name."
     if verify_code == _EXPIRED:
@@ -187,12 +195,15 @@ def _certificate_remedy(verify_code: int) -> str:
     return "Install the authority that signed it, or name its file: cti.tls_ca_file, or an ssl_context."
 
 
-def _cut_remedy(options: Options) -> str | None:
+def _cut_remedy(options: Options) -> str:
     """Tell what may be wrong where a peer goes without a word."""
     if not options.url.lower().startswith("wss:"):
-        return None
+        return "Check that the port speaks WebSocket; if it speaks TLS, write wss:// for ws://."
     # A refusal that comes after the handshake of TLS 1.3 may be lost on its way, and is on asyncio.
-    return "A server that wants a certificate of this host may end it so, too: cti.tls_client_certificate_file."
+    return (
+        "Check that the port speaks TLS. A server that wants a certificate of this host may end it so, too:"
+        " cti.tls_client_certificate_file."
+    )
 
 
 def closed_failure(error: ConnectionClosed, options: Options) -> ConnectionFailedError:

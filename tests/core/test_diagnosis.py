@@ -49,12 +49,16 @@ def raises_nothing(finding: Finding) -> Any:
     return act
 
 
+ANY_REMEDY = "Try again; if it stays so, look at the log (`cti -v …`)."
+
+
 @pytest.mark.parametrize(
     ("error", "detail", "remedy"),
     [
         (NetworkError("Nobody is there.", remedy="Ring."), "Nobody is there.", "Ring."),
         (SettingsError("Bad.", problems=("a: x", "b: y"), remedy="Mend."), "Bad. a: x; b: y.", "Mend."),
-        (ExceptionGroup("g", [ExceptionGroup("h", [NetworkError("Deep.")])]), "Deep.", None),
+        (ExceptionGroup("g", [ExceptionGroup("h", [NetworkError("Deep.")])]), "Deep.", ANY_REMEDY),
+        (SettingsError("Bad.", problems=("a: did you mean b?",), remedy="Mend."), "Bad. a: did you mean b?", "Mend."),
         (
             ValueError("the password is hunter2"),
             "Unexpected ValueError: a fault of the program or of a plugin.",
@@ -67,7 +71,7 @@ def raises_nothing(finding: Finding) -> Any:
         ),
     ],
 )
-async def test_whatever_a_step_raises_is_told_and_goes_no_further(error: Exception, detail: str, remedy: str | None) -> None:
+async def test_whatever_a_step_raises_is_told_and_goes_no_further(error: Exception, detail: str, remedy: str) -> None:
     checks = Checks()
     assert not await checks.check("bad", raises(error))
     (step,) = checks.steps

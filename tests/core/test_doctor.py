@@ -459,6 +459,33 @@ async def test_a_host_of_which_one_address_is_dead(monkeypatch: pytest.MonkeyPat
     assert steps["engine: clock"].state is OK
 
 
+async def test_a_silent_address_takes_no_time_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPv6 address that leads nowhere, say, beside the one that is served."""
+    monkeypatch.setattr(endpoints, "_CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(endpoints, "_STEP_SECONDS", 2.0)
+    with engine() as port:
+        silent = [f"127.0.0.{last}" for last in range(2, 20)]
+        monkeypatch.setattr(endpoints, "_addresses_of", lambda host, port: (*silent, "127.0.0.1"))
+        connect = anyio.connect_tcp
+
+        async def connect_tcp(address: str, port: int, **options: Any) -> Any:
+            if address in silent:
+                await anyio.sleep_forever()
+            return await connect(address, port, **options)
+
+        monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+        steps = await diagnosed({"acme.url": f"ws://127.0.0.1:{port}"})
+        assert steps["engine: port"].state is WARNING
+        assert "takes connections at 127.0.0.1, and not at 127.0.0.2, " in steps["engine: port"].detail
+        assert steps["engine: clock"].state is OK
+
+        monkeypatch.setattr(endpoints, "_addresses_of", lambda host, port: tuple(silent))
+        steps = await diagnosed({"acme.url": f"ws://127.0.0.1:{port}"})
+    assert steps["engine: port"].state is FAILED
+    assert "did not answer within 0.3 s" in steps["engine: port"].detail
+    assert "firewall" in (steps["engine: port"].remedy or "")
+
+
 async def test_a_clock_that_is_wrong() -> None:
     with engine(ahead_seconds=-60) as port:
         steps = await diagnosed({"acme.url": f"ws://127.0.0.1:{port}"})
@@ -493,6 +520,7 @@ async def test_certificates(tmp_path: Path, days: int) -> None:
     if days < 0:
         assert certificate.state is FAILED
         assert "certificate has expired" in certificate.detail
+        assert "renewed" in (certificate.remedy or "")
         assert states(steps, SKIPPED) == ["engine: clock", "engine: handshake"]
         return
     assert certificate.state is (WARNING if days < 30 else OK)
@@ -507,6 +535,61 @@ async def test_a_certificate_of_nobody_whom_we_trust() -> None:
         steps = await diagnosed({"acme.url": f"wss://127.0.0.1:{front}"})
     assert states(steps, FAILED) == ["engine: certificate"]
     assert "cti.tls_ca_file" in (steps["engine: certificate"].remedy or "")
+
+
+async def test_a_certificate_for_another_name(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    trusted = {"cti.tls_ca_file": str(authority_file(authority, tmp_path / "ca.pem"))}
+    with engine() as port, tls_front(port, server_context(authority)) as front:
+        # The front's certificate is for 127.0.0.1 alone.
+        steps = await diagnosed({"acme.url": f"wss://localhost:{front}"} | trusted)
+    certificate = steps["engine: certificate"]
+    assert certificate.state is FAILED
+    assert "Hostname mismatch" in certificate.detail
+    assert not certificate.detail.endswith("..")
+    # To have it renewed, or an authority named, would change nothing.
+    assert certificate.remedy == "Connect by a name that the certificate is for, or have the PBX given one for this name."
+
+
+async def test_tls_where_none_is_expected() -> None:
+    with engine() as port, tls_front(port, server_context(trustme.CA())) as front:
+        steps = await diagnosed({"acme.url": f"ws://127.0.0.1:{front}"})
+    assert steps["engine: handshake"].state is FAILED
+    assert "wss://" in (steps["engine: handshake"].remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "failed", "skipped"),
+    [
+        ({"cti.tls_ca_file": "/not/there.pem"}, "tls_files", ["engine: certificate", "engine: clock", "engine: handshake"]),
+        ({"acme.port": "1"}, "provider_settings", []),
+    ],
+)
+async def test_the_network_is_looked_at_behind_what_only_a_session_needs(
+    tmp_path: Path, settings: dict[str, Any], failed: str, skipped: list[str]
+) -> None:
+    authority = trustme.CA()
+    trusted = {"cti.tls_ca_file": str(authority_file(authority, tmp_path / "ca.pem"))}
+    with engine() as port, tls_front(port, server_context(authority)) as front:
+        steps = await diagnosed({"acme.url": f"wss://127.0.0.1:{front}"} | trusted | settings)
+    assert states(steps, FAILED) == [failed]
+    assert steps["engine: name"].state is steps["engine: port"].state is OK
+    assert [name for name in states(steps, SKIPPED) if name.startswith("engine")] == skipped
+    assert steps["authorisation"].state is SKIPPED
+
+
+async def test_a_step_that_fails_has_a_remedy_whoever_took_it() -> None:
+    async def lost() -> str:
+        raise NetworkError("It broke.")
+
+    async def bad() -> Finding:
+        return Finding("Bad.", FAILED)
+
+    checks = Checks()
+    await checks.check("lost", lost)
+    await checks.check("bad", bad)
+    assert all("Try again" in (step.remedy or "") for step in checks.steps)
+    assert len(checks.steps) == 2
 
 
 async def test_no_tls_at_all() -> None:
