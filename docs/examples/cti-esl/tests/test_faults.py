@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+
 import anyio
 import anyio.abc
 import pytest
@@ -9,6 +12,8 @@ from cti_framework import CtiProviderInitializer
 from cti_framework.calls import CallState
 from cti_framework.errors import (
     AddressError,
+    CommandError,
+    CommandStage,
     CommandUnconfirmedError,
     CredentialsRefusedError,
     CtiError,
@@ -24,7 +29,7 @@ from cti_framework.testing import Direction
 from boxed import boxed, is_up, settings_for, until
 from cti_esl import client
 from cti_esl.client import EslConnection
-from cti_esl.simulator import PASSWORD, running_switch
+from cti_esl.simulator import PASSWORD, running_switch, server
 
 pytestmark = pytest.mark.anyio
 
@@ -175,6 +180,40 @@ async def test_what_listens_there_may_be_anything(said: bytes) -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_switch_that_takes_no_connections_from_here() -> None:
+    async def refuse(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.send(b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, refuse)
+        error = await outage(listener.extra(anyio.abc.SocketAttribute.local_port))
+        assert isinstance(error, ProtocolError)
+        assert "from this computer" in error.message
+        assert "apply-inbound-acl" in (error.remedy or "")
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), OutageKind.NAME_UNKNOWN),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), OutageKind.UNREACHABLE),
+    ],
+)
+async def test_a_switch_that_there_is_no_way_to(
+    monkeypatch: pytest.MonkeyPatch, raised: OSError, kind: OutageKind
+) -> None:
+    async def connect_tcp(host: str, port: int) -> anyio.abc.SocketStream:
+        raise raised
+
+    monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+    error = await outage(8021)
+    assert isinstance(error, NetworkError)
+    assert error.kind is kind
+    assert "esl.host" in (error.remedy or "")
+
+
 async def test_nobody_listens() -> None:
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
@@ -211,6 +250,32 @@ async def test_a_switch_elsewhere_is_not_spoken_to_in_plain_text(host: str) -> N
     error = await outage(8021, esl__host=host)
     assert isinstance(error, AddressError)
     assert "allow_plain_text" in str(error)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_job_that_overtakes_the_events_of_its_leg(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    """Only per leg is the order certain (facts: esl-control, framing and replies)."""
+    tell = server._Session._told
+
+    def told(session: server._Session, name: str, message: bytes) -> None:
+        if name == "BACKGROUND_JOB":
+            tell(session, name, message)
+
+    async def dump(connection: EslConnection, leg: str) -> None:
+        """There is no such leg any more."""
+
+    monkeypatch.setattr(server._Session, "_told", told)
+    with anyio.fail_after(20):
+        async with boxed() as box:
+            if is_there:
+                call = await box.model.make_call("0501234567")
+                assert call.other.number == "0501234567"
+                assert [up.id for up in box.model.calls] == [call.id]
+                return
+            monkeypatch.setattr(EslConnection, "dump", dump)
+            with pytest.raises(CommandError) as over:
+                await box.model.make_call("0501234567")
+            assert over.value.stage is CommandStage.ACCEPTED
 
 
 # --- cancellation

@@ -55,7 +55,18 @@ class TestProvider(Profile):
         contract="make_call",
     )
     async def test_numbers(self, stand: Stand) -> None:
-        for destination in ("", "a b;c", "1001 XML public", "1001,cti_parent=x", "{a=b}1", "'", "5" * 65, "&park()"):
+        for destination in (
+            "",
+            "a b;c",
+            "1001 XML public",
+            "1001,cti_parent=x",
+            "{a=b}1",
+            "'",
+            "5" * 65,
+            "&park()",
+            "-bleg",
+            "-both",
+        ):
             with stand.expect_error(InvalidArgumentError, doing=f"make_call({destination!r})"):
                 await stand.provider.make_call(destination)
         call = await stand.model.make_call("+380 (50) 123-45-67")

@@ -9,6 +9,7 @@ next for everybody. It is written shielded from cancellation, and where that tak
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from cti_esl.protocol import (
     Event,
     Message,
     Reply,
+    Unknown,
     auth_command,
     command_bytes,
     is_refusal,
@@ -50,6 +52,8 @@ _CONNECT_SECONDS: Final = 10.0
 _LOG_IN_SECONDS: Final = 10.0
 _WRITE_SECONDS: Final = 5.0
 _CHUNK_BYTES: Final = 65536
+_NOT_FROM_HERE: Final = "text/rude-rejection"
+"""What the event socket says, by its manual, to addresses that its list leaves out, instead of ``auth/request``."""
 _NO_LEG: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -128,7 +132,11 @@ class EslConnection:
                 with anyio.move_on_after(_LOG_IN_SECONDS) as patience:
                     await connection._log_in(password)
                 if patience.cancelled_caught:
-                    raise NetworkError("The event socket did not answer in time.", kind=OutageKind.NO_ANSWER)
+                    raise NetworkError(
+                        f"The event socket did not answer within {_LOG_IN_SECONDS:g} s.",
+                        kind=OutageKind.NO_ANSWER,
+                        remedy="Look at what listens at `esl.host` and `esl.port`, and at the firewall.",
+                    )
                 opened(connection)
                 while True:
                     connection._take(await connection._message())
@@ -138,8 +146,17 @@ class EslConnection:
     # --- logging in
 
     async def _log_in(self, password: str) -> None:
-        if not isinstance(await self._message(), AuthRequest):
-            raise ProtocolError("What listens there is no event socket: it does not ask for a password.")
+        first = await self._message()
+        if isinstance(first, Unknown) and first.content_type == _NOT_FROM_HERE:
+            raise ProtocolError(
+                "The event socket takes no connections from this computer.",
+                remedy="Add it to the list that `apply-inbound-acl` names in event_socket.conf.xml.",
+            )
+        if not isinstance(first, AuthRequest):
+            raise ProtocolError(
+                "What listens there is no event socket: it does not ask for a password.",
+                remedy="Look at the settings `esl.host` and `esl.port`.",
+            )
         if is_refusal((await self._exchange(auth_command(password))).text):
             raise CredentialsRefusedError(
                 "FreeSWITCH refuses the password of the event socket.", remedy="Look at the setting `esl.password`."
@@ -347,17 +364,36 @@ class EslConnection:
 
 
 async def _connect(host: str, port: int) -> anyio.abc.SocketStream:
-    kind = OutageKind.REFUSED
     try:
         with anyio.move_on_after(_CONNECT_SECONDS):
             return await anyio.connect_tcp(host, port)
-        kind = OutageKind.NO_ANSWER
-        reason: BaseException | None = None
+    except socket.gaierror as error:
+        raise NetworkError(
+            f"The host name {host} is not known.",
+            kind=OutageKind.NAME_UNKNOWN,
+            remedy="Look at the setting `esl.host`.",
+        ) from error
     except OSError as error:
-        reason = error
+        is_refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+        raise NetworkError(
+            f"Nobody answers at {host}:{port}.",
+            kind=OutageKind.REFUSED if is_refused else OutageKind.UNREACHABLE,
+            remedy="Look at the settings `esl.host` and `esl.port`.",
+        ) from error
     raise NetworkError(
-        f"Nobody answers at {host}:{port}.", kind=kind, remedy="Look at the settings `esl.host` and `esl.port`."
-    ) from reason
+        f"{host}:{port} did not answer within {_CONNECT_SECONDS:g} s.",
+        kind=OutageKind.NO_ANSWER,
+        remedy="Look at the settings `esl.host` and `esl.port`, and at the firewall.",
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk an error, and what it stands for: a host of several addresses fails in as many ways."""
+    if error is not None:
+        yield error
+        for one in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            yield from _causes(one)
+        yield from _causes(error.__cause__)
 
 
 def read_table(text: str) -> list[tuple[str, str]]:

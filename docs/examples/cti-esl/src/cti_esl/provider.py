@@ -38,7 +38,8 @@ from cti_esl.standing import Standing
 __all__ = ["EslCtiProvider"]
 
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{1,64}")
-_WORD: Final = re.compile(r"[0-9A-Za-z*#._+-]{1,64}")
+_WORD: Final = re.compile(r"[0-9A-Za-z*#._+][0-9A-Za-z*#._+-]{0,63}")
+"""Not with a dash in front: `uuid_transfer` takes ``-bleg`` and ``-both`` for options."""
 _TONES: Final = re.compile(r"[0-9*#A-D]+")
 _LEFT_OUT: Final = str.maketrans("", "", " ()-/.")
 """What people write into numbers, and nobody dials."""
@@ -207,6 +208,9 @@ class EslCtiProvider(BaseCtiProvider):
                 await begun.decided.wait()
             finally:
                 standing.connection.forget_job(job)
+            if begun.call is None and begun.text is not None and not is_refusal(begun.text):
+                # Between a leg's news and a job's no order is certain: what events have not told yet, a dump does.
+                await standing.look_at(leg)
             if begun.call is not None:
                 return begun.call
             if begun.text is None:

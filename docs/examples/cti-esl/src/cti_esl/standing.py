@@ -146,6 +146,21 @@ class Standing:
 
     # --- looking
 
+    async def look_at(self, leg: str) -> None:
+        """Report a leg that no event has told of, if there is one.
+
+        Args:
+            leg: Which.
+
+        Raises:
+            CommandUnconfirmedError: The connection broke, or had broken before.
+        """
+        try:
+            await self._check(leg)
+        except NotConnectedError as error:
+            # The look was not sent; what was asked before it was.
+            raise CommandUnconfirmedError("The connection to FreeSWITCH was lost before it showed the call.") from error
+
     async def look_after(self) -> None:
         """Look, until cancelled, where events do not tell all: for legs that the table lacked, and for applications."""
         self._look_at(None, _AGAIN_SECONDS)
