@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from cti_framework.errors import InvalidArgumentError, ProtocolError
+from cti_framework.reports import Originated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +26,7 @@ from cti_esl.protocol import (
     is_refusal,
     read_object,
 )
+from cti_esl.replay import replay_frames
 
 SMALL = ["01_connect_and_subscribe", "02c_click_to_call_one_leg", "19_esl_raw_protocol"]
 
@@ -177,3 +181,22 @@ def test_a_table_that_is_none_has_no_rows(text: str) -> None:
 def test_a_leg_of_garbage(fields: dict[str, str]) -> None:
     news = read_leg(fields)
     assert (news is not None) == bool(fields.get("Unique-ID"))
+
+
+@pytest.mark.parametrize("microseconds", ["9" * 17, "9" * 18, "9" * 400, "-1", "0", "1e3"])
+def test_a_time_that_no_calendar_has_is_none(microseconds: str) -> None:
+    body = json.dumps(
+        {
+            "Event-Name": "CHANNEL_CREATE",
+            "Unique-ID": "a",
+            "Channel-Presence-ID": "1000@example",
+            "Event-Date-Timestamp": microseconds,
+        }
+    )
+    message = f"Content-Length: {len(body)}\nContent-Type: text/event-json\n\n{body}"
+    capture = [
+        json.dumps({"t": 0, "dir": "open", "frame": "tcp://127.0.0.1:8021#1000@example"}),
+        json.dumps({"t": 1, "dir": "s2c", "frame": message}),
+    ]
+    (line,) = replay_frames(capture)
+    assert [type(report) for report in line.reports] == [Originated]

@@ -22,6 +22,8 @@ PARENT_VARIABLE: Final = "cti_parent"
 _NO_NUMBER: Final = "0000000000"
 """What a phone is shown of an originate without a caller's number (facts: esl-control, click to call)."""
 _ENDED: Final = frozenset({"HANGUP"})
+_MOST_DIGITS: Final = 17
+"""Of microseconds: they lead into the year 5138. One more, and no calendar has the day."""
 
 
 @attrs.frozen(kw_only=True)
@@ -153,7 +155,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 def _number(fields: Mapping[str, Any], name: str) -> int:
     text = _text(fields, name)
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else 0
 
 
 @attrs.frozen
