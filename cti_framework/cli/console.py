@@ -57,6 +57,8 @@ class Output:
         self.colour_on_stderr = colour and sys.stderr.isatty()
         # `None` leaves it to NO_COLOR.
         no_color = None if colour else True
+        # As it is now: what a plugin prints is redirected, results are not.
+        self._stdout = sys.stdout
         self._out = _Terminal(file=sys.stdout, no_color=no_color, highlight=False, emoji=False, markup=False)
         if not self._out.is_terminal:
             # A file or a pipe has no width: nothing is to be broken for it.
@@ -72,7 +74,7 @@ class Output:
         Raises:
             OutputClosed: Nobody reads any more.
         """
-        self._write(sys.stdout, value)
+        self._write(self._stdout, value)
 
     def line(self, *columns: Column | str) -> None:
         """Write one line for people. On a terminal that is too narrow the last column goes on below itself.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
 from typing import Final
 
@@ -56,7 +58,9 @@ def doctor(invocation: Invocation, user: CtiUser) -> int:
     async def walk(stopping: Stopping) -> tuple[DiagnosisStep, ...]:
         return await examine(invocation.initializer, user, on_step=lambda step: _tell(output, step))
 
-    steps = run(walk)
+    # What a plugin prints is no step.
+    with contextlib.redirect_stdout(sys.stderr):
+        steps = run(walk)
     states = Counter(step.state for step in steps)
     if not output.as_json:
         output.line("")

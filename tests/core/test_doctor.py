@@ -640,6 +640,18 @@ def test_the_command_in_json(cti: Any) -> None:
     assert SECRET not in out
 
 
+def test_what_a_plugin_prints_is_no_step(cti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endpoints(settings: AcmeSettings) -> tuple[Endpoint, ...]:
+        sys.stdout.write("hello\n")
+        return ()
+
+    monkeypatch.setattr(AcmeProvider, "endpoints", endpoints)
+    _, out, err = cti(*CHOSEN, "doctor", "--user", "ann", "--json")
+    steps = [json.loads(line)["step"] for line in out.splitlines()]
+    assert "endpoints" in steps
+    assert err == "hello\n"
+
+
 def test_the_command_without_anything(cti: Any, tmp_path: Path) -> None:
     code, out, err = cti("--settings", str(tmp_path / "none.toml"), "doctor")
     assert code == 1
