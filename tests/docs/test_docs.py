@@ -29,7 +29,7 @@ from cti_framework.events import EVENT_TYPES, ResyncRequired
 from cti_framework.hooks import HookSpecs, hook_name
 from cti_framework.line import CONSULTING, FEATURES, TRANSITIONS
 from cti_framework.model import CtiModel
-from cti_framework.provider import BaseCtiProvider
+from cti_framework.provider import PROVIDER_API_DEPRECATED, PROVIDER_API_SUPPORTED, BaseCtiProvider
 from cti_framework.settings import CoreSettings, SettingDescription, describe_settings
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
 from cti_webitel.simulator.control import VERBS
@@ -221,6 +221,15 @@ def test_every_error(error: str) -> None:
     cells = [cell.strip() for cell in row_of("reference/errors.md", f"{error}`").strip("|").split("|")]
     assert len(cells) == 3
     assert all(cells)
+
+
+def test_every_contract_that_is_supported_and_no_other() -> None:
+    rows = re.findall(r"^\| (\d+) \| [\d.]+ \| (.+) \|$", source("reference/compatibility.md"), re.MULTILINE)
+    until = {int(number): told for number, told in rows}
+    assert set(until) >= set(PROVIDER_API_SUPPORTED)
+    # The newest is good now; an old one says when it goes, or went.
+    assert {number for number, told in until.items() if told == "now"} == {max(PROVIDER_API_SUPPORTED)}
+    assert all(deprecated.gone_in in until[number] for number, deprecated in PROVIDER_API_DEPRECATED.items())
 
 
 def test_the_error_tree_is_the_one_in_the_code() -> None:
