@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +39,7 @@ Examples:
 """
 
 _MODULE: Final = "cti_framework.testing.conformance.installed"
+_IMPORT_SECONDS: Final = 10.0
 _BEGIN_SECONDS: Final = 34.0
 _END_SECONDS: Final = 44.0
 _SHOWN_LINES: Final = 20
@@ -60,12 +65,12 @@ def conformance(invocation: Invocation, name: str, backend: str | None, expressi
             step="conformance",
             remedy='Install the extra: pip install "cti-framework[testing]".',
         )
-    # Told here, with what to do, where there is no such provider, or nothing to measure it on.
-    invocation.tool_of(name, "simulator")
+    until = time.monotonic() + _END_SECONDS
+    _check_usable(invocation, name)
     output = invocation.output
     if not output.as_json:
         output.note(f"Measuring '{name}' on {backend or ' and '.join(BACKENDS)}; this takes some ten seconds.")
-    table = _measured(name, backend, expression)
+    table = _measured(name, backend, expression, until)
     was_cut = any(test["why"].endswith("the time is up") for test in table["tests"])
     table["passed"] = table["passed"] and not was_cut
     if output.as_json:
@@ -75,7 +80,33 @@ def conformance(invocation: Invocation, name: str, backend: str | None, expressi
     return 0 if table["passed"] else 1
 
 
-def _measured(name: str, backend: str | None, expression: str | None) -> dict[str, Any]:
+def _check_usable(invocation: Invocation, name: str) -> None:
+    """Tell, with what to do, where there is no such provider, or nothing to measure it on; also where its import hangs."""
+    failure: BaseException | None = None
+
+    def look() -> None:
+        nonlocal failure
+        try:
+            invocation.tool_of(name, "simulator")
+        except BaseException as error:  # noqa: BLE001  # raised below, in the command's own thread
+            failure = error
+
+    thread = threading.Thread(target=look, name=f"cti: conformance {name}", daemon=True)
+    # What a module prints while it is imported is no result.
+    with contextlib.redirect_stdout(sys.stderr):
+        thread.start()
+        thread.join(_IMPORT_SECONDS)
+    if thread.is_alive():
+        raise CtiError(
+            f"The import of the provider '{name}' did not end within {_IMPORT_SECONDS:g} s.",
+            step="conformance",
+            remedy="See what its module does when it is imported: it has to connect nowhere, and to wait for nothing.",
+        )
+    if failure is not None:
+        raise failure
+
+
+def _measured(name: str, backend: str | None, expression: str | None, until: float) -> dict[str, Any]:
     """Have pytest run the kit in a process of its own: whatever the provider does there, this one ends in time."""
     module = importlib.util.find_spec(_MODULE)
     assert module is not None
@@ -94,24 +125,43 @@ def _measured(name: str, backend: str | None, expression: str | None) -> dict[st
             "CTI_CONFORMANCE_BACKENDS": backend or ",".join(BACKENDS),
             "CTI_CONFORMANCE_SECONDS": str(_BEGIN_SECONDS),
         }
+        said = Path(folder, "said.txt")
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, check=False, timeout=_END_SECONDS, errors="replace"
-            )
+            code = _run(command, environment, said, until - time.monotonic())
         except subprocess.TimeoutExpired:
             raise CtiError(
                 f"Measuring '{name}' did not end within {_END_SECONDS:g} s: something in it hangs.",
                 step="conformance",
                 remedy="Run the kit from a test of your own, with `-x`: the first test that hangs says where.",
             ) from None
-        if done.returncode == _NO_TESTS:
+        if code == _NO_TESTS:
             raise CtiError(f"No test fits {expression!r}.", step="conformance", remedy="Take another -k.")
         if not target.exists():
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_SHOWN_LINES:])
-            raise CtiError(f"pytest could not run the kit:\n{said}", step="conformance")
+            last = "\n".join(said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_SHOWN_LINES:])
+            raise CtiError(f"pytest could not run the kit:\n{last}", step="conformance")
         (table,) = json.loads(target.read_text(encoding="utf-8"))
         told: dict[str, Any] = table
         return told
+
+
+def _run(command: list[str], environment: Mapping[str, str], said: Path, seconds: float) -> int:
+    """Run a command, and end it in time or with this one, with all that it started itself.
+
+    What it says goes to a file: a pipe would be open, and waited for, as long as any process that a provider left has it.
+    """
+    with said.open("wb") as file:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            return process.wait(timeout=seconds)
+        finally:
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _show(output: Output, table: dict[str, Any], *, was_cut: bool) -> None:
