@@ -8,6 +8,7 @@ import attrs
 
 from cti_dummy import DummyCtiProvider
 from cti_framework.calls import Call, CallState, Side
+from cti_framework.errors import CommandError
 from cti_framework.provider import ProviderContext
 from cti_framework.reports import CallSnapshot, Held, Report, Retrieved
 from tests.conformance.mutants.making import Misquoting, Misreporting, Mutant
@@ -67,6 +68,15 @@ class HoldOfNothing(DummyCtiProvider):
         self.context.command_sent()
 
 
+class HoldsTheNewest(DummyCtiProvider):
+    """Holds the call that came last, whichever it is given."""
+
+    async def hold_call(self, call: Call) -> None:
+        for newest in (await self.snapshot()).calls[-1:]:
+            call = self.context.call(newest.call_id) or call
+        await super().hold_call(call)
+
+
 class HeldAndLost(Misquoting):
     """Shows a held call as one that is talked on."""
 
@@ -88,6 +98,7 @@ MUTANTS = (
     Mutant(TakenBackByBoth, ("test_both_hold",)),
     Mutant(NeverTakenBack, ("test_the_operator_takes_back",)),
     Mutant(HeldOnce, ("test_hold_and_back_twice",)),
+    Mutant(HoldsTheNewest, ("test_the_right_call_is_held",), raises=(CommandError,)),
     Mutant(HoldOfNothing, ("test_the_operator_holds", "test_a_refused_hold_is_told")),
     Mutant(HeldAndLost, ("test_a_snapshot_of_a_held_call",)),
     Mutant(HeldByTheWrongOne, ("test_a_snapshot_of_a_held_call",)),

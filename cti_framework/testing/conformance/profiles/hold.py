@@ -8,7 +8,7 @@ from cti_framework.calls import CallFeature, CallState, Side
 from cti_framework.errors import CommandError
 from cti_framework.events import CallHeld, CallUnheld
 from cti_framework.testing.conformance.rules import rule
-from cti_framework.testing.conformance.stand import Stand
+from cti_framework.testing.conformance.stand import OTHER_CALLER, Stand
 from cti_framework.testing.conformance.suite import Profile
 
 __all__ = ["HoldProfile"]
@@ -66,6 +66,21 @@ class HoldProfile(Profile):
             await stand.model.unhold_call(call)
             await stand.until(CallUnheld, call, since=since)
         stand.expect(stand.now(call).state is CallState.CONNECTED, f"The call is {stand.now(call).state.name} at the end.")
+
+    @rule(
+        "hold.that-one",
+        "hold_call puts the call on hold that it is given, and no other, also where another one came after it.",
+        contract="BaseCtiProvider.hold_call",
+        proves=_HOLD,
+    )
+    async def test_the_right_call_is_held(self, stand: Stand) -> None:
+        first = await stand.talking()
+        second = await stand.incoming(OTHER_CALLER)
+        await stand.within(stand.model.hold_call(first), "hold_call")
+        await stand.until(CallHeld, first)
+        await stand.settle()
+        state = stand.now(second).state
+        stand.expect(state is CallState.ALERTING, f"The other call, which rang, is {state.name} now.")
 
     @rule(
         "hold.other",
