@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
@@ -29,13 +29,39 @@ from cti_framework.model import CommandTimeouts, CtiModel
 from cti_framework.network import NetworkPolicy
 from cti_framework.plugins import PluginKind, Plugins, PluginStatus
 from cti_framework.provider import BaseCtiProvider, CtiUser
-from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings, describe_settings
+from cti_framework.settings import CORE_PREFIX, MEDIA_PREFIX, CoreSettings, SystemSettings, describe_settings
 from cti_framework.support_bundle import BundleFacts
 from cti_framework.threads import call_in_thread
 
-__all__ = ["Chain"]
+if TYPE_CHECKING:
+    from cti_framework.media import MediaOptions
+
+__all__ = ["Chain", "settings_types"]
 
 T = TypeVar("T")
+
+
+def settings_types(name: str, provider_class: type[BaseCtiProvider]) -> tuple[tuple[str, type], ...]:
+    """Name all that is read for a provider's sessions, beside the framework's own settings.
+
+    Args:
+        name: The provider's name.
+        provider_class: Its class.
+
+    Returns:
+        Prefix and class of each: its system's, its users', and those of media where it uses that.
+    """
+    types = [(name, one) for one in dict.fromkeys((provider_class.settings_type, provider_class.user_settings_type))]
+    if provider_class.uses_media:
+        types.append((MEDIA_PREFIX, _media_options()))
+    return tuple(types)
+
+
+def _media_options() -> type[MediaOptions]:
+    # Loaded for those who have a web phone, or settings for one.
+    from cti_framework.media.options import MediaOptions
+
+    return MediaOptions
 
 
 class Chain:
@@ -160,6 +186,30 @@ class Chain:
                     break
         return settings.with_values(answers, "the hook cti_setting") if answers else settings
 
+    async def ask_hooks_for(
+        self, settings: SystemSettings, hooks: Hooks, name: str, provider_class: type[BaseCtiProvider], core: CoreSettings
+    ) -> SystemSettings:
+        """Ask the hook ``cti_setting`` for each setting of a provider, and of media where it uses that.
+
+        Args:
+            settings: What is known already.
+            hooks: Who is asked.
+            name: The provider's name.
+            provider_class: Its class.
+            core: Says how long it may take.
+
+        Returns:
+            The settings with the answers.
+
+        Raises:
+            StepTimeoutError: It took too long.
+            HookError: A hook raised.
+        """
+        settings = await self.ask_hooks(settings, hooks, name, provider_class.settings_type, core)
+        if provider_class.uses_media and hooks.implements("cti_setting"):
+            settings = await self.ask_hooks(settings, hooks, MEDIA_PREFIX, _media_options(), core)
+        return settings
+
     def check_unknown(
         self, settings: SystemSettings, name: str, provider_class: type[BaseCtiProvider], core: CoreSettings
     ) -> None:
@@ -178,7 +228,12 @@ class Chain:
             CORE_PREFIX: CoreSettings,
             name: (provider_class.settings_type, provider_class.user_settings_type),
         }
-        settings.check_unknown(known, others=self.provider_names(core))
+        others = self.provider_names(core)
+        if provider_class.uses_media:
+            others.add(MEDIA_PREFIX)
+            if settings.has(MEDIA_PREFIX):
+                known[MEDIA_PREFIX] = _media_options()
+        settings.check_unknown(known, others=others)
 
     async def load_provider(self, core: CoreSettings) -> tuple[str, type[BaseCtiProvider]]:
         """Import the provider that the settings name, and no other.
@@ -393,6 +448,8 @@ class Chain:
             "flight_recorder_kilobytes": core.flight_recorder_kilobytes,
             "facts": partial(self._facts, settings, name, provider_class),
         }
+        if provider_class.uses_media:
+            chosen["media_options"] = lambda: settings.read(MEDIA_PREFIX, _media_options())
         return CtiModel(
             provider_class,
             name=name,
@@ -406,11 +463,14 @@ class Chain:
     # ------------------------------------------------------------------ inside
 
     def _facts(self, settings: SystemSettings, name: str, provider_class: type[BaseCtiProvider]) -> BundleFacts:
-        types = dict.fromkeys((provider_class.settings_type, provider_class.user_settings_type))
-        values = [value for settings_type in types for value in settings.values(name, settings_type)]
+        types = ((CORE_PREFIX, CoreSettings), *settings_types(name, provider_class))
+        values = [value for prefix, settings_type in types for value in settings.values(prefix, settings_type)]
         plugins = () if self._plugins is None else self._plugins.records()
-        values = [*settings.values(CORE_PREFIX, CoreSettings), *values]
-        return BundleFacts(tuple(values), plugins, settings.secrets(CORE_PREFIX, CoreSettings))
+        # The session itself knows its provider's.
+        secrets = [
+            secret for prefix, settings_type in types if prefix != name for secret in settings.secrets(prefix, settings_type)
+        ]
+        return BundleFacts(tuple(values), plugins, tuple(secrets))
 
     async def _make_hooks(self, core: CoreSettings) -> Hooks:
         hooks = Hooks(timeout_seconds=core.hook_timeout_seconds, fault_limit=core.plugin_fault_limit, trace=core.trace_hooks)

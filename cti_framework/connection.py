@@ -13,6 +13,9 @@ cancelled, and the next one is begun when it has ended, never before: two connec
 other, and a coroutine that is left where it is keeps its socket and its tasks. One that does not end is named, and whoever
 waits for a new connection is told that there is none.
 
+What a provider keeps over all its connections (``lifetime()``) is entered before the first and left after the last. It may
+fail as ``run()`` may: that ends the connection that there is, and all begins anew after a pause.
+
 After each log in the keeper asks the provider for its calls (``snapshot()``) while events flow already, and makes the line
 agree: what ended meanwhile ends, what began is shown. A snapshot that fails is asked for again, and so is one that was too old
 or too young for one of the calls (``Line.left_out``): no call stays wrong until it ends. Then the agent's state is given
@@ -329,21 +332,30 @@ class ConnectionKeeper:
         self._was_in_service = False
         while not self._is_over:
             self._next_try = self._in_service_at = None
+            seconds = self._policy.log_in_timeout_seconds
             own: list[BaseException] = []
             try:
-                async with self._provider.lifetime():
-                    try:
-                        await self._attempts()
-                    except Exception as error:
-                        own.append(error)
-                        raise
+                with anyio.CancelScope(deadline=anyio.current_time() + seconds) as entering:
+                    async with self._provider.lifetime():
+                        entering.deadline = inf
+                        try:
+                            await self._attempts()
+                        except Exception as error:
+                            own.append(error)
+                            raise
             except BaseException as error:
                 # Whatever a plugin raises is named with the plugin. What is ours is not.
                 fault = None if own else fault_of(error)
                 if fault is None:
                     raise
-                self.is_live = False
-                await self._pause_after(self._named(fault))
+                failed = self._named(fault)
+            else:
+                late = f"did not enter its lifetime within {seconds:g} s"
+                failed = self._fault(late if entering.cancelled_caught else "left its lifetime by itself", when="")
+            # Who stops the session lost nothing.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            if not self._is_over:
+                await self._pause_after(failed)
 
     async def _attempts(self) -> None:
         while not self._is_over:
@@ -505,7 +517,7 @@ class ConnectionKeeper:
             "cti.provider.does_not_end",
             provider=self._name,
             seconds=_END_SECONDS,
-            remedy="Its run() goes on although it was cancelled: a fault of the plugin. Nothing is begun before it ends.",
+            remedy="Its run() or lifetime() goes on although it was cancelled: a fault of the plugin. Nothing is begun before.",
         )
 
     async def _serve(self) -> None:
@@ -562,9 +574,9 @@ class ConnectionKeeper:
             told.__cause__ = error
         return told
 
-    def _fault(self, what: str) -> PluginError:
+    def _fault(self, what: str, *, when: str = " while connected") -> PluginError:
         return PluginError(
-            f"Provider {self._name!r} {what} while connected: a fault of the plugin.",
+            f"Provider {self._name!r} {what}{when}: a fault of the plugin.",
             step="connect",
             retryable=True,
             remedy="Tell its author; the log has the traceback.",

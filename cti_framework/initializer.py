@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cti_framework.chain import Chain
 from cti_framework.hooks import Hooks
@@ -20,6 +20,9 @@ from cti_framework.plugins import Plugins
 from cti_framework.provider import CtiUser
 from cti_framework.settings import CORE_PREFIX, CoreSettings, SystemSettings
 from cti_framework.shared import SharedConnections
+
+if TYPE_CHECKING:
+    from cti_framework.media import MediaPeers
 
 __all__ = ["CtiProviderInitializer"]
 
@@ -57,13 +60,17 @@ class CtiProviderInitializer:
         self.chain = Chain(settings, companions=companions, hooks=hooks, plugins=plugins)
 
     @asynccontextmanager
-    async def open(self, user: CtiUser | str, *, wait_for_service: bool = True) -> AsyncIterator[CtiModel]:
+    async def open(
+        self, user: CtiUser | str, *, wait_for_service: bool = True, media: MediaPeers | None = None
+    ) -> AsyncIterator[CtiModel]:
         """Open a session for a user: the whole chain, then the connection.
 
         Args:
             user: Whose line it is; a text is taken as the user's identifier.
             wait_for_service: Whether to wait for the first attempt to connect and raise what it ended with. If not, the
                 session opens at once and goes on trying.
+            media: Makes the sound of the web phone's calls, where the user has one; ``None``: this computer does, as the
+                settings under ``media.`` say.
 
         Yields:
             The open session. Leaving the block closes it.
@@ -76,7 +83,7 @@ class CtiProviderInitializer:
             StepTimeoutError: A step took too long.
             ConnectionFailedError: The PBX cannot be reached, or refuses the user.
         """
-        async with await self.create(user, wait_for_service=wait_for_service) as model:
+        async with await self.create(user, wait_for_service=wait_for_service, media=media) as model:
             yield model
 
     async def create(
@@ -84,6 +91,7 @@ class CtiProviderInitializer:
         user: CtiUser | str,
         *,
         wait_for_service: bool = True,
+        media: MediaPeers | None = None,
         admission: Callable[[str, object], Callable[[], AbstractAsyncContextManager[object]]] | None = None,
         shared: SharedConnections | None = None,
         event_log_capacity: int | None = None,
@@ -94,6 +102,7 @@ class CtiProviderInitializer:
         Args:
             user: Whose line it is; a text is taken as the user's identifier.
             wait_for_service: As for ``open``.
+            media: As for ``open``.
             admission: Gives the session's ``admission`` for a provider's name and settings. A hub's, as are those below.
             shared: Where shared connections are found; ``None``: the session has its own.
             event_log_capacity: How many events are kept; ``None``: as the setting says.
@@ -111,7 +120,7 @@ class CtiProviderInitializer:
         hooks = await chain.hooks()
         settings, core = await chain.core_settings(chain.settings, hooks)
         name, provider_class = await chain.load_provider(core)
-        settings = await chain.ask_hooks(settings, hooks, name, provider_class.settings_type, core)
+        settings = await chain.ask_hooks_for(settings, hooks, name, provider_class, core)
         chain.check_unknown(settings, name, provider_class, core)
         # Refused early where they are wrong, before anybody is asked anything. A user's own parameters may also say otherwise
         # what the system says: the address of another PBX, for one.
@@ -135,6 +144,7 @@ class CtiProviderInitializer:
             network=await chain.network(core),
             hooks=hooks,
             wait_for_service=wait_for_service,
+            media=media,
             admission=nullcontext if admission is None else admission(name, provider_settings),
             shared=shared,
             event_log_capacity=event_log_capacity or core.event_log_capacity,

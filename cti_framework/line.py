@@ -12,7 +12,7 @@ HELD until both took it back, and a call that is held before the far end answere
 
 ``FEATURES`` says what a state permits, ``CONSULTING`` what changes while an enquiry is made on behalf of a call. What is
 offered is that, less what the session cannot do (``Started.features``), less what the PBX does not accept for this call
-(``Allowed``), and nothing at all while the connection is lost.
+(``allowed`` of its beginning, ``Allowed``), and nothing at all while the connection is lost.
 
 Time spent is booked when a report moves a call, from the reports' own times: until a call is connected it is ringing, then
 it is talk, and whenever somebody holds it, it is hold. The three add up to ``Call.total_seconds``.
@@ -1046,12 +1046,12 @@ class Line:
             call.allowed = self._bits(report.allowed, report)
             return call
         # It was adopted from something said about it earlier; now its beginning comes in.
-        self._freshen(known)
         bits = self._bits(report.allowed, report)
         if bits is not None:
+            # It is settled below: its direction changes at least.
             known.allowed = bits
             self._limited_before.discard(known)
-            self._settle(known)
+        self._freshen(known)
         state = CallState.ALERTING if known.base is CallState.UNKNOWN else None
         self._change_info(known, report, state, own=own, other=other, direction=direction, attributes=attributes or None, **news)
         return None

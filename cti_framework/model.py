@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import attrs
@@ -51,6 +51,9 @@ from cti_framework.threads import call_in_thread
 from cti_framework.verbs import Verbs
 from cti_framework.verbs.patience import Patience
 from cti_framework.watchdog import LoopStalls, Watch
+
+if TYPE_CHECKING:
+    from cti_framework.media import MediaOptions, MediaPeers
 
 __all__ = ["CommandTimeouts", "CtiModel"]
 
@@ -89,6 +92,8 @@ class CtiModel(Verbs):
         restore_agent_state: Whether the agent's state is given back to a PBX that has forgotten it.
         stall_seconds: How long the event loop may stand still before whoever keeps it is named; 0: nobody looks. All sessions
             of a loop share one thread that looks.
+        media: Makes the sound of the web phone's calls; ``None``: this computer does.
+        media_options: Reads how it does so, when that is first asked for; ``None``: as the defaults of the settings say.
 
     Attributes:
         user: As given.
@@ -125,6 +130,8 @@ class CtiModel(Verbs):
         liveness: LivenessPolicy | None = None,
         restore_agent_state: bool = True,
         stall_seconds: float = 0.0,
+        media: MediaPeers | None = None,
+        media_options: Callable[[], MediaOptions] | None = None,
     ) -> None:
         self.user = user
         self.provider_name = name
@@ -148,6 +155,8 @@ class CtiModel(Verbs):
         self._events = EventLog(epoch, self._resync, capacity=event_log_capacity, log=self._log)
         self._watch = Watch(self._hooks, name, provider_class, stall_seconds)
         self._liveness = Liveness(liveness or LivenessPolicy(), self._clock.monotonic)
+        self._media = media
+        self._media_options = media_options
         self._provider = self._make_provider(
             provider_class,
             ProviderContext(
@@ -164,6 +173,7 @@ class CtiModel(Verbs):
                 recorder=self.recorder,
                 network=network,
                 on_heard=self._liveness.heard,
+                media=self._make_media,
             ),
         )
         self._capabilities = provider_class.capabilities
@@ -201,6 +211,14 @@ class CtiModel(Verbs):
             pause_seconds=lambda failures, error: policy.delay_seconds(failures, lambda: 0.0, OutageKind.of(error)),
             stable_after_seconds=policy.stable_after_seconds,
         )
+
+    def _make_media(self) -> MediaPeers:
+        if self._media is None:
+            # Loaded for those who have a web phone.
+            from cti_framework.media import AiortcPeers
+
+            self._media = AiortcPeers(None if self._media_options is None else self._media_options())
+        return self._media
 
     def _make_provider(self, provider_class: type[BaseCtiProvider], context: ProviderContext) -> BaseCtiProvider:
         try:

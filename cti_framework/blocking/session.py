@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -25,6 +25,9 @@ from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.model import CtiModel
 from cti_framework.provider import CtiUser
 
+if TYPE_CHECKING:
+    from cti_framework.media import MediaPeers
+
 __all__ = ["BlockingCtiModel", "open_session"]
 
 T = TypeVar("T")
@@ -38,6 +41,7 @@ def open_session(
     *,
     wait_for_service: bool = True,
     runtime: BlockingRuntime | None = None,
+    media: MediaPeers | None = None,
 ) -> BlockingCtiModel:
     """Open a session for a user: the whole chain, then the connection; and wait until it is open.
 
@@ -47,6 +51,7 @@ def open_session(
         wait_for_service: Whether to wait for the first attempt to connect and raise what it ended with. If not, the session
             opens at once and goes on trying.
         runtime: The event loop to use, for more sessions than one; ``None``: one of its own, which is closed with the session.
+        media: As for ``CtiProviderInitializer.open``. It is called in the event loop.
 
     Returns:
         The open session. Close it, or use it with ``with``.
@@ -56,7 +61,7 @@ def open_session(
         SessionClosedError: The runtime is closed, or of another process.
         BlockingCallError: An event loop runs in this thread.
     """
-    return BlockingCtiModel(partial(initializer.open, user, wait_for_service=wait_for_service), runtime=runtime)
+    return BlockingCtiModel(partial(initializer.open, user, wait_for_service=wait_for_service, media=media), runtime=runtime)
 
 
 class BlockingCtiModel(BlockingVerbs, BlockingReadings):

@@ -15,6 +15,7 @@ import anyio
 import attrs
 import click
 
+from cti_framework.chain import settings_types
 from cti_framework.cli.capture import cannot_write
 from cti_framework.cli.invocation import Invocation, json_option, pass_invocation, user_option
 from cti_framework.cli.logs import LogTail, log_to_stderr
@@ -218,7 +219,7 @@ class _Recording:
             name = settings.read(CORE_PREFIX, CoreSettings).provider
             if name:
                 provider_class = plugins.load_provider(name)
-                for settings_type in dict.fromkeys((provider_class.settings_type, provider_class.user_settings_type)):
-                    values += settings.values(name, settings_type)
+                for prefix, settings_type in settings_types(name, provider_class):
+                    values += settings.values(prefix, settings_type)
         facts = BundleFacts(values, plugins.records())
         return SupportBundle(provider=name, facts=facts, secrets=self._invocation.secrets.values(), error=error)

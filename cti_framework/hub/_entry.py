@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import attrs
@@ -13,6 +13,9 @@ from cti_framework.errors import CtiError
 from cti_framework.hub._values import HubSession, HubSessionState
 from cti_framework.model import CtiModel
 from cti_framework.provider import CtiUser
+
+if TYPE_CHECKING:
+    from cti_framework.media import MediaPeers
 
 __all__ = ["LIVING", "Entry"]
 
@@ -23,6 +26,7 @@ class Entry:
 
     user: CtiUser
     at: datetime
+    media: MediaPeers | None = None
     holders: int = 0
     model: CtiModel | None = None
     error: CtiError | None = None

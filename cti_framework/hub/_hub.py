@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 import anyio.abc
@@ -23,6 +23,9 @@ from cti_framework.initializer import CtiProviderInitializer
 from cti_framework.model import CtiModel
 from cti_framework.provider import CtiUser
 from cti_framework.shared import SharedConnections
+
+if TYPE_CHECKING:
+    from cti_framework.media import MediaPeers
 
 __all__ = ["CtiHub"]
 
@@ -136,7 +139,7 @@ class CtiHub:
 
     # ------------------------------------------------------------------ opening and closing
 
-    async def open(self, user: CtiUser | str, *, wait_for_service: bool = True) -> CtiModel:
+    async def open(self, user: CtiUser | str, *, wait_for_service: bool = True, media: MediaPeers | None = None) -> CtiModel:
         """Open a user's session, or hold the one that is open. Each ``open`` is given back by one ``close``.
 
         Whoever is cancelled here holds nothing; a session that nobody else holds is gone when this returns.
@@ -145,6 +148,8 @@ class CtiHub:
             user: Whose line it is; a text is taken as the user's identifier.
             wait_for_service: Whether to wait for the attempt to connect that is under way, and raise what it ended with; then
                 the session is not held. If not, it is held at once and goes on trying.
+            media: As for ``CtiProviderInitializer.open``, for the session that this opens. One that is open already has its own;
+                another than that is not allowed.
 
         Returns:
             The session. It is the hub's: never enter or leave it.
@@ -156,7 +161,7 @@ class CtiHub:
         """
         if isinstance(user, str):
             user = CtiUser(id=user)
-        entry = await self._held(user)
+        entry = await self._held(user, media)
         try:
             await entry.decided.wait()
             if entry.error is not None:
@@ -188,13 +193,13 @@ class CtiHub:
             return
         await self._give_back(entry, for_all=for_all)
 
-    async def _held(self, user: CtiUser) -> Entry:
+    async def _held(self, user: CtiUser, media: MediaPeers | None) -> Entry:
         while True:
             if self._tasks is None or self._is_closed:
                 raise SessionClosedError("The hub is not open.", step="open", remedy="Open it with `async with`.")
             entry = self._entries.get(user.id)
             if entry is None:
-                entry = self._begin(user)
+                entry = self._begin(user, media)
             elif LIVING.get() is entry and (entry.closing.is_set() or not entry.decided.is_set()):
                 raise NotAllowedNowError(
                     f"open {user.id!r}",
@@ -209,6 +214,9 @@ class CtiHub:
                 raise NotAllowedNowError(
                     f"open {user.id!r}", reason="the session is open with other parameters of the user", command="open"
                 )
+            elif media is not None and media is not entry.media:
+                # Whoever asks with a microphone of his own must not be told that he has the line.
+                raise NotAllowedNowError(f"open {user.id!r}", reason="the session is open with other media", command="open")
             elif entry.holders >= self._budget.holders:
                 raise NotAllowedNowError(
                     f"open {user.id!r}", reason=f"the session is held {entry.holders} times already", command="open"
@@ -216,14 +224,14 @@ class CtiHub:
             entry.holders += 1
             return entry
 
-    def _begin(self, user: CtiUser) -> Entry:
+    def _begin(self, user: CtiUser, media: MediaPeers | None) -> Entry:
         budget = self._budget
         if budget.sessions is not None and len(self._entries) >= budget.sessions:
             raise NotAllowedNowError(
                 f"open {user.id!r}", reason=f"the hub has {len(self._entries)} sessions, as many as it may", command="open"
             )
         self._count_opening(user.id)
-        entry = self._entries[user.id] = Entry(user, datetime.now(UTC))
+        entry = self._entries[user.id] = Entry(user, datetime.now(UTC), media)
         assert self._tasks is not None
         # In the hub's context: what a web request has bound to its log must not stay with the session for its life.
         self._context.copy().run(self._tasks.start_soon, self._live, entry)
@@ -298,6 +306,7 @@ class CtiHub:
                 model = await self._initializer.create(
                     entry.user,
                     wait_for_service=False,
+                    media=entry.media,
                     admission=self._gates.admission,
                     shared=self._shared,
                     event_log_capacity=self._budget.event_log_capacity,

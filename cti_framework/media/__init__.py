@@ -2,6 +2,8 @@
 
 `AiortcPeer` has ICE, DTLS and Opus in this process, and needs the extra `media` and asyncio. `RelayPeer` forwards to a party
 that has its own WebRTC stack, a browser for example, and needs neither. Sound goes from sources to sinks in one form, ``pcm``.
+`MediaPeers` makes the peers of a session's calls: `AiortcPeers` as the settings under ``media.`` say (`MediaOptions`), or
+`RelayPeers`.
 
 Importing this loads neither aiortc nor PyAV nor PortAudio; ``require_media`` tells early whether they are there.
 """
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cti_framework.media.available import require_media
 from cti_framework.media.devices import Microphone, SoundDevice, Speaker, sound_devices
+from cti_framework.media.diagnosis import check_sound
 from cti_framework.media.errors import (
     DeviceNotFoundError,
     DevicePermissionError,
@@ -28,7 +31,9 @@ from cti_framework.media.errors import (
     SdpError,
 )
 from cti_framework.media.files import AvDevice, FileSource
+from cti_framework.media.options import MediaOptions
 from cti_framework.media.pcm import FRAME_BYTES, FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, level_dbfs
+from cti_framework.media.peers import AiortcPeers, MediaPeers, RelayPeers
 from cti_framework.media.port import MediaPeer
 from cti_framework.media.quality import MediaCounters, MediaQuality, mean_opinion_score, measure, rating
 from cti_framework.media.relay import RelayPeer, RemoteParty
@@ -58,6 +63,7 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "SILENCE",
     "AiortcPeer",
+    "AiortcPeers",
     "AudioFailed",
     "AudioSink",
     "AudioSource",
@@ -79,7 +85,9 @@ __all__ = [
     "MediaFailed",
     "MediaFileError",
     "MediaNotice",
+    "MediaOptions",
     "MediaPeer",
+    "MediaPeers",
     "MediaQuality",
     "MediaSettings",
     "MediaState",
@@ -92,6 +100,7 @@ __all__ = [
     "QualityMeasured",
     "RelayError",
     "RelayPeer",
+    "RelayPeers",
     "RemoteParty",
     "SdpError",
     "Several",
@@ -102,6 +111,7 @@ __all__ = [
     "Told",
     "Tone",
     "WavSink",
+    "check_sound",
     "level_dbfs",
     "mean_opinion_score",
     "measure",

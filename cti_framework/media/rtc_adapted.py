@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import aiortc
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
-from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport
+from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport, generate_certificate
 from aiortc.rtp import is_rtcp
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cti_framework.media.errors import MediaUnavailableError
 from cti_framework.media.values import MediaSettings
@@ -36,6 +38,10 @@ _CIPHERS: Final = ":".join(
 _TALK_SPURT_SECONDS: Final = 0.5
 
 
+_RSA_BITS: Final = 2048
+"""Half of what FreeSWITCH's have: it makes no difference but to how long they take to make."""
+
+
 class _Certificate(RTCCertificate):
     """Our certificate, and the contexts that take a certificate with an RSA key from the other side."""
 
@@ -43,6 +49,13 @@ class _Certificate(RTCCertificate):
         context = super()._create_ssl_context(srtp_profiles)
         context.set_cipher_list(_CIPHERS)
         return context
+
+
+@cache
+def _rsa_certificate() -> _Certificate:
+    # aiortc names keys of elliptic curves, and uses nothing of them that those of RSA do not have.
+    key: Any = rsa.generate_private_key(public_exponent=65_537, key_size=_RSA_BITS)
+    return _Certificate(key, generate_certificate(key))
 
 
 def _check_library(connection: RTCPeerConnection) -> None:
@@ -78,7 +91,8 @@ class AdaptedConnection(RTCPeerConnection):
         self._on_broken = on_broken
         self._running: set[asyncio.Task[None]] = set()
         (certificate,) = getattr(self, _CERTIFICATES)
-        setattr(self, _CERTIFICATES, [_Certificate(certificate._key, certificate._cert)])
+        ours = _rsa_certificate() if settings.rsa_certificate else _Certificate(certificate._key, certificate._cert)
+        setattr(self, _CERTIFICATES, [ours])
 
     def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:
         transport: RTCDtlsTransport = getattr(super(), _CREATE_DTLS)()

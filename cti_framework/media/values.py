@@ -81,6 +81,8 @@ class MediaSettings:
         relay_only: Only addresses of the TURN server are used and shown: nothing tells the other side this computer's own.
         host_addresses: The addresses of this computer to use. Empty: all but loopback, and loopback where there is no other.
         codecs: What is offered and accepted, best first, of ``opus``, ``G722``, ``PCMU``, ``PCMA``.
+        rsa_certificate: Whether this side shows a certificate with an RSA key, as FreeSWITCH does and browsers do not: for what
+            stands for a PBX. Making the key takes a moment, once in a process.
         gather_timeout_seconds: How long STUN and TURN servers have for their answers.
         connect_timeout_seconds: How long addresses and keys may take.
         quality_interval_seconds: How often the quality is measured and told while sound flows.
@@ -90,6 +92,7 @@ class MediaSettings:
     relay_only: bool = False
     host_addresses: tuple[str, ...] = ()
     codecs: tuple[str, ...] = attrs.field(default=_CODECS)
+    rsa_certificate: bool = False
     gather_timeout_seconds: float = attrs.field(default=3.0, validator=_positive)
     connect_timeout_seconds: float = attrs.field(default=15.0, validator=_positive)
     quality_interval_seconds: float = attrs.field(default=5.0, validator=_positive)

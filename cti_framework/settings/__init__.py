@@ -34,6 +34,7 @@ from cti_framework.settings._core import CoreSettings
 from cti_framework.settings._declared import secret_values, setting
 from cti_framework.settings._fields import SettingDescription, describe_settings
 from cti_framework.settings._sources import CORE_PREFIX as CORE_PREFIX
+from cti_framework.settings._sources import MEDIA_PREFIX as MEDIA_PREFIX
 from cti_framework.settings._system import SettingValue, SystemSettings
 
 __all__ = [

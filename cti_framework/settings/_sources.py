@@ -15,6 +15,7 @@ from cti_framework.errors import SettingsError
 
 __all__ = [
     "CORE_PREFIX",
+    "MEDIA_PREFIX",
     "VARIABLE_PREFIX",
     "Entry",
     "Rank",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 CORE_PREFIX: Final = "cti"
+MEDIA_PREFIX: Final = "media"
 VARIABLE_PREFIX: Final = "CTI_"
 
 _VARIABLE_ORIGIN: Final = "the variable "

@@ -131,6 +131,18 @@ class SystemSettings:
                 spelled.setdefault(key, entries[0].spelling)
         return tuple(sorted(spelled.values()))
 
+    def has(self, prefix: str) -> bool:
+        """Tell whether any source gives a key under a prefix.
+
+        Args:
+            prefix: What the keys begin with.
+
+        Returns:
+            Whether.
+        """
+        start = f"{normalised(prefix)}."
+        return any(key.startswith(start) for source in self._sources for key in source.entries)
+
     def read(self, prefix: str, settings_type: type[T]) -> T:
         """Build a settings object.
 

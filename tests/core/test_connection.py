@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +37,7 @@ from cti_framework.events import (
     ProviderStateChanged,
     SnapshotTaken,
 )
-from cti_framework.reports import Held, Snapshot, Started
+from cti_framework.reports import Held, Offered, Snapshot, Started
 from tests.core.scripted import (
     POLICY,
     Pbx,
@@ -821,3 +821,150 @@ async def test_what_cannot_be_entered_is_tried_again_after_a_pause(
     pauses = [after - before for before, after in pairwise(tries)]
     assert [0.5 <= pauses[0] <= 1, 1 <= pauses[1] <= 2, 2 <= pauses[2] <= 4] == [True] * 3
     assert pbx.runs == 1
+
+
+async def test_what_lasts_and_cannot_be_entered_for_long_is_told(lasting: type[Lasting]) -> None:
+    class Slow(lasting):  # type: ignore[misc, valid-type]
+        @asynccontextmanager
+        async def lifetime(self) -> AsyncIterator[None]:
+            self.told.append("enter")
+            await anyio.sleep_forever()
+            yield
+
+    pbx = Pbx()
+    with pytest.raises(PluginError, match="did not enter its lifetime within 30 s: a fault of the plugin"):
+        async with session(pbx, Slow):
+            pass
+    assert lasting.told == ["enter"]
+    assert pbx.runs == 0
+
+
+async def test_what_lasts_and_leaves_by_itself_begins_anew_after_a_pause(lasting: type[Lasting]) -> None:
+    class Leaving(lasting):  # type: ignore[misc, valid-type]
+        @asynccontextmanager
+        async def lifetime(self) -> AsyncIterator[None]:
+            with anyio.CancelScope() as self.own:
+                yield
+
+    pbx = Pbx()
+    async with session(pbx, Leaving) as model:
+        events = model.events()
+        pbx.provider.own.cancel()  # type: ignore[attr-defined]
+        lost = await until_state(events, ProviderState.RECONNECTING)
+        assert isinstance(lost.error, PluginError)
+        assert "left its lifetime by itself" in lost.error.message
+        back = await until_state(events, ProviderState.IN_SERVICE)
+        assert (back.at - lost.at).total_seconds() >= 0.25
+    assert lasting.told == ["run", "ran", "run", "ran"]
+
+
+@pytest.mark.parametrize("how", ["raises", "swallows"])
+async def test_whoever_stops_the_session_lost_nothing_however_what_lasts_is_left(
+    lasting: type[Lasting], how: str, logs: list[Any]
+) -> None:
+    class Bad(lasting):  # type: ignore[misc, valid-type]
+        @asynccontextmanager
+        async def lifetime(self) -> AsyncIterator[None]:
+            try:
+                yield
+            except anyio.get_cancelled_exc_class():
+                self.told.append("leave")
+                if how == "raises":
+                    raise ValueError("cannot be left") from None
+
+    pbx = Pbx()
+    async with session(pbx, Bad) as model:
+        events = model.events()
+        await model.disconnect()
+        assert model.provider_state is ProviderState.CLOSED
+        assert not model.is_kept_connected
+    assert states([event async for event in events]) == [(ProviderState.CLOSED, 0)]
+    assert lasting.told == ["run", "ran", "leave"]
+    raised = [entry for entry in logs if entry["event"] == "cti.provider.raised"]
+    assert len(raised) == (how == "raises")
+    assert not [entry for entry in logs if entry["event"] == "cti.connection.lost"]
+
+
+async def test_what_lasts_may_fail_while_another_connection_is_waited_for(lasting: type[Lasting]) -> None:
+    pbx = Pbx()
+    async with session(pbx, lasting) as model:
+        events = model.events()
+        pbx.cut()
+        await until_state(events, ProviderState.RECONNECTING)
+        provider = pbx.provider
+        assert isinstance(provider, Lasting)
+        provider.broken.set()
+        await until_state(events, ProviderState.IN_SERVICE)
+        assert lasting.told == ["enter", "run", "ran", "leave", "enter", "run"]
+    assert pbx.most_running == 1
+
+
+async def test_what_lasts_reports_only_while_a_connection_lives(lasting: type[Lasting]) -> None:
+    class Telling(lasting):  # type: ignore[misc, valid-type]
+        def say(self) -> None:
+            self.context.report(Offered(at=self.context.clock.now(), call_id=str(len(self.told)), other=Party("1")))
+
+        @asynccontextmanager
+        async def lifetime(self) -> AsyncIterator[None]:
+            self.say()
+            async with super().lifetime():
+                yield
+
+    pbx = Pbx()
+    async with session(pbx, Telling) as model:
+        assert model.refused_reports == {"not_connected": 1}
+        provider: Any = pbx.provider
+        provider.say()
+        assert len(model.calls) == 1
+        events = model.events()
+        pbx.cut()
+        await until_state(events, ProviderState.RECONNECTING)
+        provider.say()
+        assert model.refused_reports == {"not_connected": 2}
+
+
+async def test_a_host_that_is_cancelled_leaves_what_lasts(lasting: type[Lasting]) -> None:
+    before = living()
+    with anyio.CancelScope() as scope:
+        async with session(Pbx(), lasting):
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert lasting.told == ["enter", "run", "ran", "leave"]
+    assert living() == before
+
+
+async def test_a_host_that_is_cancelled_while_what_lasts_is_entered_or_waited_for_leaves_nothing(lasting: type[Lasting]) -> None:
+    class Slow(lasting):  # type: ignore[misc, valid-type]
+        @asynccontextmanager
+        async def lifetime(self) -> AsyncIterator[None]:
+            async with super().lifetime():
+                entered.set()
+                await anyio.sleep_forever()
+                yield
+
+    before = living()
+    entered = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+
+        async def open_it() -> None:
+            async with session(Pbx(), Slow):
+                raise AssertionError
+
+        tasks.start_soon(open_it)
+        await entered.wait()
+        tasks.cancel_scope.cancel()
+    assert living() == before
+    assert lasting.told[:1] == ["enter"]
+    assert "run" not in lasting.told
+
+
+async def test_a_fault_of_the_hosts_own_is_not_named_with_the_plugin(lasting: type[Lasting], logs: list[Any]) -> None:
+    def broken() -> AbstractAsyncContextManager[object]:
+        raise LookupError("the host's own")
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        async with session(Pbx(), lasting, admission=broken):
+            pass
+    assert raised.group_contains(LookupError, match="the host's own")
+    assert not [entry for entry in logs if entry["event"] == "cti.provider.raised"]
+    assert lasting.told == ["enter", "leave"]

@@ -181,6 +181,15 @@ def test_a_limit_that_was_told_since_the_connection_was_made_holds() -> None:
     assert (line.calls[0].features, line.calls[0].stale) == (F.DROP, False)
 
 
+def test_a_limit_that_a_late_beginning_told_since_the_connection_was_made_holds() -> None:
+    adopted = Connected(at=at(3), call_id="b"), Allowed(at=at(3), call_id="b", features=F.HOLD)
+    line = after_an_outage(*adopted)
+    told = line.apply(Offered(at=at(110.5), call_id="b", other=Party("0502"), allowed=F.DROP))
+    assert {event.call.features for event in told if isinstance(event, CallInfoChanged)} == {F.DROP}
+    take(line, snapshot_of("a"), snapshot_of("b"), seconds=113)
+    assert line.calls[1].features == F.DROP
+
+
 def test_a_limit_that_was_told_since_the_question_is_newer_also_of_a_stale_call() -> None:
     line = after_an_outage()
     asked = line.seq
