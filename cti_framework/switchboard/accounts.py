@@ -18,11 +18,13 @@ class Device:
         number: From 1, within the account.
         registered: Whether the switch can reach it.
         answer_seconds: How long after it begins to ring for a caller it picks up by itself; ``None``: never.
+        by_hand: Whether only its own user picks it up, as a web phone that is there: nothing that happens by itself concerns it.
     """
 
     number: int = 1
     registered: bool = True
     answer_seconds: float | None = None
+    by_hand: bool = False
 
 
 @attrs.frozen(kw_only=True)

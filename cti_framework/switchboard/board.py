@@ -221,18 +221,67 @@ class Switchboard(AccountVerbs, LegVerbs):
         if not account.registered_devices:
             raise SwitchError(_NOT_REGISTERED)
         with self._delivery.operation():
+            leg = self.call_from_device(presence, destination, device=account.registered_devices[0].number, variables=variables)
+            self._exchange.route(leg, destination)
+            return leg
+
+    def call_from_device(
+        self,
+        presence: str,
+        destination: str,
+        *,
+        device: int,
+        uuid: str = "",
+        name: str = "",
+        variables: Mapping[str, str] = _NO_VARIABLES,
+    ) -> Leg:
+        """A phone calls the switch, which does nothing with the call until it is routed.
+
+        Args:
+            presence: Whose phone.
+            destination: What is dialled.
+            device: The phone's number.
+            uuid: The leg's identifier, where the phone chooses it; empty: a new one.
+            name: The caller's name, where the phone chooses it; empty: the account's.
+            variables: Set on the user's leg.
+
+        Returns:
+            The user's leg.
+
+        Raises:
+            SwitchError: There is no such account, or the identifier is taken.
+        """
+        account = self.account(presence)
+        if uuid in self._exchange.legs:
+            raise SwitchError("-ERR DESTINATION_OUT_OF_ORDER")
+        with self._delivery.operation():
             leg = self._exchange.factory.inbound(
                 number=account.number,
-                name=account.name,
+                name=name or account.name,
                 domain=account.domain,
                 presence=presence,
-                device=account.registered_devices[0].number,
+                device=device,
                 destination=destination,
+                uuid=uuid,
                 variables=variables,
             )
             self._exchange.signalling.ring_in(leg)
-            self._exchange.route(leg, destination)
             return leg
+
+    def route(self, leg_uuid: str) -> None:
+        """Ring whom a phone has called, on behalf of its leg.
+
+        Args:
+            leg_uuid: A leg that ``call_from_device`` gave.
+
+        Raises:
+            SwitchError: There is no such leg any more, or it is routed already.
+        """
+        leg = self.leg(leg_uuid)
+        if not leg.ringing or leg.rings_for is not None or leg.rings_in is not None:
+            raise SwitchError(_FAILED)
+        with self._delivery.operation():
+            self._exchange.route(leg, leg.snapshot.destination)
 
     def incoming(
         self, number: str, presence: str, *, name: str = "", variables: Mapping[str, str] = _NO_VARIABLES

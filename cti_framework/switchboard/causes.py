@@ -22,7 +22,16 @@ _ALL = """
 CAUSES = frozenset(_ALL.split())
 
 _TOLD_TO_CALLER = frozenset(
-    {"USER_BUSY", "CALL_REJECTED", "USER_NOT_REGISTERED", "SUBSCRIBER_ABSENT", "NO_ROUTE_DESTINATION", "UNALLOCATED_NUMBER"}
+    {
+        "USER_BUSY",
+        "CALL_REJECTED",
+        "USER_NOT_REGISTERED",
+        "SUBSCRIBER_ABSENT",
+        "NO_ROUTE_DESTINATION",
+        "UNALLOCATED_NUMBER",
+        # A web phone that was lost while it rang (facts: verto, Calls).
+        "DESTINATION_OUT_OF_ORDER",
+    }
 )
 
 

@@ -127,7 +127,9 @@ class Dialling(ABC):
             )
             call_id = call_id or self._new_id()
             leg.change(call_id=call_id)
-            if clicked:
+            if device.by_hand:
+                self._ring(ringing, leg, None)
+            elif clicked:
                 self._ring(ringing, leg, self.options.own_answer_seconds)
             else:
                 by_itself = self.options.device_answer_seconds if device.answer_seconds is None else device.answer_seconds
@@ -157,16 +159,23 @@ class Dialling(ABC):
         )
 
     def route(self, leg: Leg, destination: str) -> None:
-        """Ring an account or an outside number on behalf of a leg that is in the dialplan.
+        """Ring an account or an outside number on behalf of a leg that is in the dialplan, or take care of it as the number says.
 
         Args:
             leg: Whose behalf.
-            destination: An internal number, with or without its domain, or an outside one.
+            destination: An internal number, with or without its domain, one of the switch's own, or an outside one.
         """
+        leg.change(application="")
         number, _, domain = destination.partition("@")
         account = self._directory.find(f"{number}@{domain or leg.snapshot.domain}")
         if account is not None:
             self.ring_for(leg, account, caller_name=leg.snapshot.party_name or leg.snapshot.party_number)
+            return
+        application = self.options.applications.get(number)
+        if application is not None:
+            leg.change(application=application)
+            if leg.ringing:
+                self.signalling.answer(leg)
             return
         leg.rings_for = ringing = self._ringing_for(leg)
         far = self.factory.outbound(

@@ -146,6 +146,7 @@ class Exchange(Dialling):
             self.signalling.end_consultation(leg.consulted_by or leg)
             self.signalling.part(leg)
             self.stop_ringing_for(leg)
+            leg.change(application="")
         for leg in left:
             if leg.partner is None and leg.consulted is not None:
                 self._stay_with(leg, leg.consulted)

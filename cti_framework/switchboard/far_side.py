@@ -23,7 +23,9 @@ class FarSide(Protocol):
 
     What cannot be done at that moment raises: nobody can press keys before the call is answered. A far side that cannot do
     something at all raises ``NotSupportedError``; the conformance kit does not measure it then. One may have more methods: the
-    kit knows ``call_between_others() -> str``, which has two others talk and gives the identifier of their call.
+    kit knows ``call_between_others() -> str``, which has two others talk and gives the identifier of their call; and, where calls
+    have their sound in the session, ``voice(number, hertz)`` and ``hears(number) -> float | None``: the tone that a number speaks
+    with, and the loudest frequency that it has heard in the last half second.
     """
 
     async def incoming(self, number: str, name: str = "") -> str:

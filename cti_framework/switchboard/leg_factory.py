@@ -99,6 +99,7 @@ class LegFactory:
         presence: str | None = None,
         device: int = 0,
         destination: str,
+        uuid: str = "",
         variables: Mapping[str, str] = _NO_VARIABLES,
     ) -> Leg:
         """Make a leg on which somebody calls the switch.
@@ -110,12 +111,13 @@ class LegFactory:
             presence: The account that calls; ``None``: an outside number.
             device: The account's device.
             destination: The number dialled.
+            uuid: Its identifier; empty: a new one.
             variables: Free ones.
 
         Returns:
             The leg, not alive yet.
         """
-        uuid = self._new_id()
+        uuid = uuid or self._new_id()
         return Leg(
             LegSnapshot(
                 uuid=uuid,

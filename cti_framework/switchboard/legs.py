@@ -101,6 +101,7 @@ class LegSnapshot:
         hung_up_at: When it ended.
         held: Whether its own device holds the call.
         recorded: Whether the switch records it.
+        application: What takes care of it in place of another leg, as the options name it; empty: nothing.
         variables: Free variables; the switch interprets none.
     """
 
@@ -139,6 +140,7 @@ class LegSnapshot:
     hung_up_at: datetime | None = None
     held: bool = False
     recorded: bool = False
+    application: str = ""
     variables: Mapping[str, str] = MappingProxyType({})
 
     @property

@@ -27,9 +27,10 @@ def _seconds_by_number(instance: object, attribute: attrs.Attribute[Any], value:
         _seconds_or_never(instance, attribute, seconds)
 
 
-def _cause_by_number(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(cause, str) for cause in value.values()):
-        raise ValueError(f"{attribute.name} is {value!r}, it takes an object: number to hangup cause")
+def _text_by_number(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+        of = "hangup cause" if attribute.name == "refusals" else "word"
+        raise ValueError(f"{attribute.name} is {value!r}, it takes an object: number to {of}")
 
 
 def _yes_or_no(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -48,6 +49,7 @@ class SwitchOptions:
         far_answer_seconds_by_number: The same for single numbers, before the general one.
         refusals: Numbers that do not answer but refuse, with the hangup cause: ``{"0501112233": "USER_BUSY"}``. An internal
             number refuses calls that come in, not its own clicks to call.
+        applications: Numbers that the switch takes care of itself, at once, with a word for what it does: ``{"9196": "echo"}``.
         refusal_seconds: How long such a number takes to refuse.
         ring_timeout_seconds: How long anything rings in vain.
         media_seconds: How long after the end of a hold the first media packet makes a leg active again.
@@ -59,7 +61,8 @@ class SwitchOptions:
     device_answer_seconds: float | None = attrs.field(default=None, validator=_seconds_or_never)
     far_answer_seconds: float | None = attrs.field(default=None, validator=_seconds_or_never)
     far_answer_seconds_by_number: Mapping[str, float | None] = attrs.field(factory=dict, validator=_seconds_by_number)
-    refusals: Mapping[str, str] = attrs.field(factory=dict, validator=_cause_by_number)
+    refusals: Mapping[str, str] = attrs.field(factory=dict, validator=_text_by_number)
+    applications: Mapping[str, str] = attrs.field(factory=dict, validator=_text_by_number)
     refusal_seconds: float = attrs.field(default=0.05, validator=_seconds)
     ring_timeout_seconds: float = attrs.field(default=60.0, validator=_seconds)
     media_seconds: float = attrs.field(default=0.02, validator=_seconds)

@@ -230,6 +230,63 @@ def test_two_phones_one_call_and_the_slower_one_loses_the_race() -> None:
 # --- hold, tones, joining others
 
 
+def test_a_phone_that_is_picked_up_by_hand_alone_waits_for_its_user() -> None:
+    switchboard, _ = switch(device_answer_seconds=1.0)
+    switchboard.amend_account(OWN, devices=(Device(number=7, by_hand=True),))
+    (leg,) = switchboard.originate(OWN, FAR)
+    switchboard.advance(10)
+    assert leg.ringing and leg.snapshot.device == 7
+    switchboard.hang_up(leg.uuid)
+    _, (leg,) = switchboard.incoming(FAR, OWN)
+    switchboard.advance(10)
+    assert leg.ringing
+    switchboard.answer(leg.uuid)
+    assert leg.answered
+
+
+def test_a_phone_calls_and_is_routed_afterwards() -> None:
+    switchboard, _ = switch()
+    leg = switchboard.call_from_device(OWN, FAR, device=3, uuid="mine", name="Somebody", variables={"verto_dvar_x": "1"})
+    now = leg.snapshot
+    assert (now.uuid, now.device, now.caller_name, now.caller_number, now.destination) == ("mine", 3, "Somebody", "100", FAR)
+    assert now.variables["verto_dvar_x"] == "1"
+    assert switchboard.legs == (leg,)
+    with pytest.raises(SwitchError, match="DESTINATION_OUT_OF_ORDER"):
+        switchboard.call_from_device(OWN, FAR, device=3, uuid="mine")
+    switchboard.route("mine")
+    far = switchboard.legs_at(FAR)[0]
+    assert far.snapshot.caller_name == "Somebody"
+    with pytest.raises(SwitchError, match="Operation failed"):
+        switchboard.route("mine")
+    switchboard.answer(far.uuid)
+    with pytest.raises(SwitchError, match="Operation failed"):
+        switchboard.route("mine")
+    with pytest.raises(SwitchError, match="No such channel"):
+        switchboard.route("gone")
+
+
+def test_the_switch_takes_care_of_numbers_of_its_own() -> None:
+    switchboard, _ = switch(applications={"9196": "echo"})
+    leg = switchboard.dial_from_device(OWN, "9196")
+    assert leg.answered and leg.partner is None and leg.snapshot.application == "echo"
+    switchboard.transfer(leg.uuid, FAR)
+    switchboard.advance(1)
+    (_, far) = switchboard.legs
+    assert leg.snapshot.application == ""
+    switchboard.answer(far.uuid)
+    switchboard.transfer(far.uuid, "9196")
+    switchboard.advance(1)
+    assert switchboard.legs == (far,) and far.snapshot.application == "echo"
+
+
+def test_the_caller_is_told_that_a_phone_was_lost_while_it_rang() -> None:
+    switchboard, said = switch()
+    switchboard.incoming(FAR, OWN)
+    (leg,) = switchboard.legs_of(OWN)
+    switchboard.hang_up(leg.uuid, "DESTINATION_OUT_OF_ORDER")
+    assert said.causes() == {OWN: "DESTINATION_OUT_OF_ORDER", FAR: "DESTINATION_OUT_OF_ORDER"}
+
+
 def test_a_hold_is_told_on_the_leg_that_holds_alone() -> None:
     switchboard, recorder = switch()
     own, far = connected(switchboard, recorder)
@@ -440,7 +497,14 @@ def test_a_reset_forgets_the_legs_without_a_word_and_leaves_other_timers() -> No
 
 @pytest.mark.parametrize(
     "options",
-    [{"own_answer_seconds": -1}, {"media_seconds": None}, {"proxy_hold": 1}, {"refusals": []}, {"refusals": {"1": 2}}],
+    [
+        {"own_answer_seconds": -1},
+        {"media_seconds": None},
+        {"proxy_hold": 1},
+        {"refusals": []},
+        {"refusals": {"1": 2}},
+        {"applications": {"1": 2}},
+    ],
 )
 def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):

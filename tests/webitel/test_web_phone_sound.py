@@ -216,7 +216,7 @@ async def talk(alice: Phone, bob: Phone) -> None:
 def recorded(path: Path) -> bytes:
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (48_000, 2, 1)
-        return file.readframes(file.getnframes())
+        return bytes(file.readframes(file.getnframes()))
 
 
 def seconds_of(pcm: bytes, hertz: int) -> float:

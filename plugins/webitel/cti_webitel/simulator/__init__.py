@@ -5,6 +5,6 @@ its switchboard and its far side; the control port gives them to other programs.
 """
 
 from cti_webitel.simulator.options import SimulatorOptions
-from cti_webitel.simulator.server import WebitelSimulator, serve_webitel
+from cti_webitel.simulator.server import WebitelSimulator, WebPhoneFarSide, can_serve_web_phones, serve_webitel
 
-__all__ = ["SimulatorOptions", "WebitelSimulator", "serve_webitel"]
+__all__ = ["SimulatorOptions", "WebPhoneFarSide", "WebitelSimulator", "can_serve_web_phones", "serve_webitel"]

@@ -229,9 +229,12 @@ def _status(engine: Engine, request: Mapping[str, Any]) -> Json:
 
 def _devices(present: tuple[Device, ...], count: object, state: str | None) -> tuple[Device, ...]:
     if count is not None:
+        # Web phones come and go by themselves.
+        web_phones = tuple(device for device in present if device.by_hand)
+        present = tuple(device for device in present if not device.by_hand)
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_DEVICES:
             raise ValueError(f"status: devices is {count!r}, it takes a whole number from 1 to {_MOST_DEVICES}")
-        present = (*present[:count], *(Device(number=number) for number in range(len(present) + 1, count + 1)))
+        present = (*present[:count], *(Device(number=number) for number in range(len(present) + 1, count + 1)), *web_phones)
     if state is None:
         return present
     return tuple(attrs.evolve(device, registered=state != "NONREG") for device in present)

@@ -70,6 +70,7 @@ class Engine:
         self.subscriptions = Subscriptions()
         self.ignored_frames = 0
         self._watchers: list[Callable[[], None]] = []
+        self._reset_watchers: list[Callable[[], None]] = []
         self.telling = Telling(
             self.online,
             self.subscriptions,
@@ -107,6 +108,18 @@ class Engine:
         """
         self._watchers.append(look)
         return partial(self._watchers.remove, look)
+
+    def watch_resets(self, look: Callable[[], None]) -> Callable[[], None]:
+        """Be told whenever the switch forgets every leg.
+
+        Args:
+            look: Called then.
+
+        Returns:
+            What ends that.
+        """
+        self._reset_watchers.append(look)
+        return partial(self._reset_watchers.remove, look)
 
     def _open_queues(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
         tiers: dict[str, dict[str, dict[str, str]]] = {}
@@ -293,6 +306,8 @@ class Engine:
         self.centre.reset()
         self.switchboard.reset()
         self.channels.clear()
+        for look in tuple(self._reset_watchers):
+            look()
 
     def _terminate_all(self, account: OnlineAccount) -> None:
         self.tokens.forget(account.presence)

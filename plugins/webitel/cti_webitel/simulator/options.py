@@ -68,6 +68,11 @@ class SimulatorOptions(SwitchOptions):
             sides without a word. What is on its way arrives when that is over.
         table_lag_seconds: How far the rows of ``show_channel`` are behind the events (facts: esl-control, show channels).
         token_seconds: How long a new token is good; a link to a recording has one.
+        early_media: Whether a web phone that calls hears the other side's phone ring; otherwise it is told nothing before the
+            answer (facts: verto, Calls).
+        detach_seconds: How long a web phone's calls wait for it when its socket is lost (facts: verto, Sessions).
+        verto_queue_seconds: How late the web phone's server sends its own requests (facts: verto, Framing).
+        verto_ping_seconds: After how long without a word it pings a web phone.
         recording_cut_after_bytes: After how many bytes of a recording every answer breaks off; ``None``: none does.
         recording_pause_seconds: How long each 16 KiB of a recording take.
     """
@@ -88,6 +93,10 @@ class SimulatorOptions(SwitchOptions):
     half_open: bool = attrs.field(default=False, validator=_OF_SWITCH.proxy_hold.validator)
     table_lag_seconds: float = attrs.field(default=0.0, validator=_OF_SWITCH.media_seconds.validator)
     token_seconds: float = attrs.field(default=_HUNDRED_DAYS_SECONDS, validator=_OF_SWITCH.media_seconds.validator)
+    early_media: bool = attrs.field(default=True, validator=_OF_SWITCH.proxy_hold.validator)
+    detach_seconds: float = attrs.field(default=20.0, validator=_OF_SWITCH.media_seconds.validator)
+    verto_queue_seconds: float = attrs.field(default=0.02, validator=_OF_SWITCH.media_seconds.validator)
+    verto_ping_seconds: float = attrs.field(default=30.0, validator=_OF_SWITCH.media_seconds.validator)
     recording_cut_after_bytes: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count))
     recording_pause_seconds: float = attrs.field(default=0.0, validator=_OF_SWITCH.media_seconds.validator)
 

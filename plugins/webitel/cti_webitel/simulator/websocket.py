@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -18,9 +19,9 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from cti_webitel.simulator.engine import Engine
-from cti_webitel.simulator.sessions import Session
+from cti_webitel.simulator.options import SimulatorOptions
 
-__all__ = ["serve_socket"]
+__all__ = ["Server", "Socket", "SocketSession", "serve_socket"]
 
 _MAX_FRAME_BYTES = 100 * 2**20
 _HANDSHAKE_SECONDS = 10.0
@@ -32,7 +33,51 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
-class _Socket:
+class SocketSession(Protocol):
+    """What a server knows of a connection: what is to be written, and whether it is cut."""
+
+    wake: Callable[[], None]
+    abort: Callable[[], None]
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the server has cut it."""
+        ...
+
+    def take(self) -> bytes | None:
+        """Take the next message to write; ``None``: there is none."""
+        ...
+
+
+SessionT = TypeVar("SessionT", bound=SocketSession)
+
+
+class Server(Protocol[SessionT]):
+    """Whom connections belong to."""
+
+    @property
+    def options(self) -> SimulatorOptions:
+        """How it behaves."""
+        ...
+
+    def watch(self, look: Callable[[], None]) -> Callable[[], None]:
+        """Call ``look`` whenever options are replaced; what it gives ends that."""
+        ...
+
+    def connect(self, address: str) -> SessionT:
+        """A connection opened from that address."""
+        ...
+
+    def receive(self, session: SessionT, data: bytes) -> None:
+        """A message came in."""
+        ...
+
+    def disconnect(self, session: SessionT) -> None:
+        """A connection is gone."""
+        ...
+
+
+class Socket(Generic[SessionT]):
     """One connection.
 
     While the network is half-open (:class:`~cti_webitel.simulator.options.SimulatorOptions`) it takes nothing from the stream and
@@ -40,14 +85,15 @@ class _Socket:
 
     Args:
         stream: Its TCP stream.
-        engine: Whom it belongs to.
+        server: Whom it belongs to.
+        protocol: What reads and writes WebSocket; by default the library's, which answers pings.
     """
 
-    def __init__(self, stream: ByteStream, engine: Engine) -> None:
+    def __init__(self, stream: ByteStream, server: Server[SessionT], protocol: ServerProtocol | None = None) -> None:
         self._stream = stream
-        self._engine = engine
-        self._protocol = ServerProtocol(max_size=_MAX_FRAME_BYTES, logger=_QUIET)
-        self._session: Session | None = None
+        self._server = server
+        self._protocol = protocol or ServerProtocol(max_size=_MAX_FRAME_BYTES, logger=_QUIET)
+        self._session: SessionT | None = None
         self._something_to_write = anyio.Event()
         self._options_changed = anyio.Event()
         self._message: list[bytes] = []
@@ -55,7 +101,8 @@ class _Socket:
         self._abort: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
-        stop_watching = self._engine.watch(self._look_again)
+        """Serve it to its end."""
+        stop_watching = self._server.watch(self._look_again)
         try:
             async with anyio.create_task_group() as tasks:
                 self._abort = tasks.cancel_scope.cancel
@@ -64,11 +111,11 @@ class _Socket:
         finally:
             stop_watching()
             if self._session is not None:
-                self._engine.disconnect(self._session)
+                self._server.disconnect(self._session)
 
     async def _network(self) -> None:
         """Wait until the network carries something."""
-        while self._engine.options.half_open:
+        while self._server.options.half_open:
             await self._options_changed.wait()
 
     def _look_again(self) -> None:
@@ -113,7 +160,7 @@ class _Socket:
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
         if self._protocol.state is OPEN:
-            self._session = self._engine.connect(self._address(request))
+            self._session = self._server.connect(self._address(request))
             self._session.wake = self._wake
             self._session.abort = self._abort
 
@@ -133,7 +180,7 @@ class _Socket:
             data = b"".join(self._message)
             self._message.clear()
             if self._session is not None:
-                self._engine.receive(self._session, data)
+                self._server.receive(self._session, data)
 
     async def _write(self) -> None:
         goes_on = True
@@ -184,7 +231,7 @@ async def serve_socket(stream: ByteStream, engine: Engine, is_away: Callable[[],
     """
     try:
         if not is_away():
-            await _Socket(stream, engine).run()
+            await Socket(stream, engine).run()
     finally:
         with anyio.CancelScope(shield=True):
             await stream.aclose()
