@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from cti_framework.chain import Chain
+from cti_framework.chain import Chain, settings_types
 from cti_framework.diagnosis import Checks, DiagnosisStep, Finding, StepState
 from cti_framework.doctor.endpoints import check_endpoint
 from cti_framework.errors import (
@@ -116,7 +116,7 @@ class _Examination:
             self._learn(self._settings, CORE_PREFIX, CoreSettings)
             self._settings, self._core = await self._chain.core_settings(self._settings, self._hooks)
             self._learn(self._settings, CORE_PREFIX, CoreSettings)
-            return _given(self._settings, CORE_PREFIX, CoreSettings)
+            return _given(self._settings, (CORE_PREFIX, CoreSettings))
 
         async def tls_files() -> str:
             self._network = await self._chain.network(self._core)
@@ -177,15 +177,13 @@ class _Examination:
         async def provider_settings() -> Finding | str:
             nonlocal secret_problems
             name, provider_class = self._name, self._provider_class
-            self._settings = await self._chain.ask_hooks(
-                self._settings, self._hooks, name, provider_class.settings_type, self._core
-            )
+            self._settings = await self._chain.ask_hooks_for(self._settings, self._hooks, name, provider_class, self._core)
             # As for a session: a user's own parameters may also say otherwise what the system says.
             settings = self._settings.with_user(self._user.parameters)
             self._learn_all(settings)
             secret_problems = []
-            for settings_type in dict.fromkeys((provider_class.settings_type, provider_class.user_settings_type)):
-                secret_problems.extend(settings.secret_problems(name, settings_type))
+            for prefix, settings_type in settings_types(name, provider_class):
+                secret_problems.extend(settings.secret_problems(prefix, settings_type))
             unknown: SettingsError | None = None
             try:
                 self._chain.check_unknown(self._settings, name, provider_class, self._core)
@@ -201,7 +199,9 @@ class _Examination:
             if unknown is not None:
                 # The others say where the PBX is: that can be looked at.
                 raise unknown
-            return _given(settings, name, provider_class.settings_type)
+            # Those of its users are told by the step `user_connection`.
+            others = [one for one in settings_types(name, provider_class) if one[0] != name]
+            return _given(settings, (name, provider_class.settings_type), *others)
 
         async def secrets() -> Finding | str:
             if secret_problems is None:
@@ -307,8 +307,8 @@ class _Examination:
     # ------------------------------------------------------------------ secrets
 
     def _learn_all(self, settings: SystemSettings) -> None:
-        for settings_type in (self._provider_class.settings_type, self._provider_class.user_settings_type):
-            self._learn(settings, self._name, settings_type)
+        for prefix, settings_type in settings_types(self._name, self._provider_class):
+            self._learn(settings, prefix, settings_type)
 
     def _learn(self, settings: SystemSettings, prefix: str, settings_type: type) -> None:
         for secret in settings.secrets(prefix, settings_type):
@@ -319,6 +319,7 @@ class _Examination:
 _IN_SESSION: Final = ("answers", "snapshot", "clock", "provider_steps")
 
 
-def _given(settings: SystemSettings, prefix: str, settings_type: type) -> str:
-    given = [value.key for value in settings.values(prefix, settings_type) if value.origin != "default"]
+def _given(settings: SystemSettings, *types: tuple[str, type]) -> str:
+    values = [value for prefix, settings_type in types for value in settings.values(prefix, settings_type)]
+    given = [value.key for value in values if value.origin != "default"]
     return f"Set: {', '.join(given)}." if given else "All are as they are by default."

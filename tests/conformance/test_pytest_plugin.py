@@ -54,7 +54,7 @@ def test_a_table_is_shown(tmp_path: Path) -> None:
     done = run(acme(tmp_path))
     assert done.returncode == 0, done.stdout
     assert "conformance of dummy" in done.stdout
-    assert rows_of(done.stdout)["HOLD"] == ["yes", "10", "0", "0", "0", "works"]
+    assert rows_of(done.stdout)["HOLD"] == ["yes", "12", "0", "0", "0", "works"]
 
 
 def test_a_failure_shows_the_rule_and_no_traceback(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_table_of_no_known_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_other_processes_measure_is_in_the_table(tmp_path: Path) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    pytest.importorskip("xdist.plugin", reason="pytest-xdist is not installed")
     done = run(acme(tmp_path), "-n", "1", "-k", "test_the_operator_holds", modules=("xdist.plugin",))
     assert done.returncode == 0, done.stdout
     assert rows_of(done.stdout)["HOLD"] == ["yes", "2", "0", "0", "0", "works"]
@@ -112,7 +112,7 @@ def test_what_other_processes_measure_is_in_the_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "strict"])
 def test_it_goes_together_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
-    pytest.importorskip("pytest_asyncio", reason="pytest-asyncio is not installed")
+    pytest.importorskip("pytest_asyncio.plugin", reason="pytest-asyncio is not installed")
     done = run(
         acme(tmp_path), "-k", "test_the_operator_holds", ini=f"asyncio_mode = {mode}\n", modules=("pytest_asyncio.plugin",)
     )

@@ -43,6 +43,14 @@ class AcmePbx(Pbx):
         return ANSWERS.get(command)
 
     @asynccontextmanager
+    async def sound(self) -> AsyncIterator[None]:
+        self.asked.append(("sound on",))
+        try:
+            yield
+        finally:
+            self.asked.append(("sound off",))
+
+    @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         send, receive = anyio.create_memory_object_stream[dict[str, str]](8)
         self.connections.append(send)

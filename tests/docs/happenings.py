@@ -17,7 +17,16 @@ from cti_framework.errors import CommandRefusedError
 from cti_framework.events import CallFinished, CallHeld, Cursor, Event, SnapshotTaken
 from cti_framework.model import CtiModel
 from cti_framework.provider import Simulation
-from cti_framework.reports import Busy, CallCentreModeReport, MediaEnded, MediaStarted, MediaVideoStarted, Raw, Trouble
+from cti_framework.reports import (
+    Busy,
+    CallCentreModeReport,
+    MediaEnded,
+    MediaMeasured,
+    MediaStarted,
+    MediaVideoStarted,
+    Raw,
+    Trouble,
+)
 from tests.core.scripted import until
 from tests.docs.reference_pages import talked_on
 
@@ -32,6 +41,7 @@ BY_HAND = {
     events.RawMessage: "the PBX in memory has no messages on a wire",
     events.WebRtcStarted: "there is no web phone",
     events.WebRtcVideoStarted: "there is no web phone",
+    events.WebRtcQuality: "there is no web phone",
     events.WebRtcDestroyed: "there is no web phone",
 }
 
@@ -113,6 +123,12 @@ async def _falls_behind(model: CtiModel, pbx: Simulation) -> None:
 
 _STARTED = (lambda at, call_id: MediaStarted(at=at, call_id=call_id, media_id="M-1"),)
 _SHOWN = (*_STARTED, lambda at, call_id: MediaVideoStarted(at=at, call_id=call_id, media_id="M-1"))
+_MEASURED = (
+    *_STARTED,
+    lambda at, call_id: MediaMeasured(
+        at=at, call_id=call_id, media_id="M-1", mos=3.1, loss=0.05, jitter_seconds=0.012, round_trip_seconds=0.04
+    ),
+)
 _OVER = (*_STARTED, lambda at, call_id: MediaEnded(at=at, call_id=call_id, media_id="M-1"))
 
 HAPPENINGS: dict[type[Event], Happening] = {
@@ -132,6 +148,7 @@ HAPPENINGS: dict[type[Event], Happening] = {
     events.DtmfEntered: _hears_tones,
     events.WebRtcStarted: _reported(*_STARTED),
     events.WebRtcVideoStarted: _reported(*_SHOWN),
+    events.WebRtcQuality: _reported(*_MEASURED),
     events.WebRtcDestroyed: _reported(*_OVER),
     events.CurrentCallChanged: _talks,
     events.LineStateChanged: _talks,

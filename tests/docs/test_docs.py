@@ -28,6 +28,7 @@ from cti_framework import errors
 from cti_framework.events import EVENT_TYPES, ResyncRequired
 from cti_framework.hooks import HookSpecs, hook_name
 from cti_framework.line import CONSULTING, FEATURES, TRANSITIONS
+from cti_framework.media import MediaOptions
 from cti_framework.model import CtiModel
 from cti_framework.provider import PROVIDER_API_DEPRECATED, PROVIDER_API_SUPPORTED, BaseCtiProvider
 from cti_framework.settings import CoreSettings, SettingDescription, describe_settings
@@ -44,9 +45,13 @@ SETTINGS = (
     ("cti", CoreSettings),
     ("webitel", WebitelSettings),
     ("webitel", WebitelUserSettings),
+    ("media", MediaOptions),
     ("dummy", cti_dummy.DummySettings),
     ("dummy", cti_dummy.DummyUserSettings),
 )
+
+# The pages are built once, by whichever test asks first: that takes most of a minute on a computer that does nothing else.
+pytestmark = pytest.mark.timeout(300)
 
 
 def source(page: str) -> str:
@@ -160,7 +165,7 @@ def test_the_tables_of_the_line(built: Callable[[str], str]) -> None:
 
 def test_what_each_provider_can_do(built: Callable[[str], str]) -> None:
     page = " ".join(built("reference/verbs.md").partition("Who can do what")[2].split())
-    assert "feature DummyCtiProvider WebitelCtiProvider DIAL yes yes ANSWER yes - DROP yes yes" in page
+    assert "feature DummyCtiProvider WebitelCtiProvider DIAL yes yes ANSWER yes yes DROP yes yes" in page
     assert "CONSULT - yes" in page
     assert "SET_STATE yes yes" in page
 
@@ -363,6 +368,8 @@ SAID = {
     "without_event_loop": ["talking to 0501234567", "over, NORMAL_CLEARING"],
     "django_host": ["a call, ALERTING", "409: make_call: a call is up already; .*", "CallConnected", "CallFinished"],
     "fastapi_host": ["a call, ALERTING", "409: make_call: a call is up already; .*", "CallConnected", "CallFinished"],
+    "answering_machine": ["0671112233 was greeted", r"heard for \d s"],
+    "line_check": ["connected", r"heard at -\d+ dB of full scale, MOS \d.\d"],
     "desktop_window": ["CallStarted: 0501234567", "CallConnected: 0501234567", "CallFinished: 0501234567"],
 }
 """What each prints, beside the log."""

@@ -20,7 +20,8 @@ from cti_framework import settings
 from cti_framework.calls import Call, CallState
 from cti_framework.diagnosis import Checks, Endpoint, StepState
 from cti_framework.errors import CommandStage
-from cti_framework.events import CallStarted, Disconnected
+from cti_framework.events import CallStarted, Disconnected, Initialized
+from cti_framework.media import RelayPeers
 from cti_framework.model import CtiModel
 from cti_framework.provider import BaseCtiProvider, Capabilities, ProviderContext
 from cti_framework.reports import Held
@@ -28,6 +29,7 @@ from cti_framework.settings import SystemSettings
 from tests.core.scripted import ScriptedProvider, session, until
 from tests.docs.acme import ANSWERS, AcmePbx, Base, names, provider_with
 from tests.docs.reference_pages import BACKENDS, check_said, execute, run, sections
+from tests.media.test_relay import Browser
 
 PAGE = "reference/contract.md"
 SECTIONS = sections(PAGE)
@@ -80,7 +82,13 @@ def test_an_attribute_is_what_the_contract_wants(name: str, backend: str) -> Non
             given = {one.key: "wss://pbx.example" for one in told if one.required}
             assert isinstance(SystemSettings.load(given, environ={}).read("acme", value), value)
         else:
-            wanted = {"provider_api": int, "capabilities": Capabilities, "licences": tuple, "marks_sent": bool}
+            wanted = {
+                "provider_api": int,
+                "capabilities": Capabilities,
+                "licences": tuple,
+                "uses_media": bool,
+                "marks_sent": bool,
+            }
             assert isinstance(value, wanted[name])
 
     run(backend, act, jumping=False)
@@ -178,6 +186,16 @@ async def takes_a_snapshot(acme: type[ScriptedProvider], folder: Path) -> None:
         assert (call.id, call.state, call.other.number) == ("7", CallState.CONNECTED, "0671112233")
 
 
+async def lasts(acme: type[ScriptedProvider], folder: Path) -> None:
+    pbx = AcmePbx()
+    async with session(pbx, acme) as model:
+        events = model.events()
+        pbx.cut()
+        await until(events, Initialized)
+        assert (pbx.runs, pbx.asked) == (2, [("sound on",)])
+    assert pbx.asked == [("sound on",), ("sound off",)]
+
+
 async def is_probed(acme: type[ScriptedProvider], folder: Path) -> None:
     pbx = AcmePbx()
     async with session(pbx, acme) as model:
@@ -224,6 +242,7 @@ async def is_replayed(acme: type[ScriptedProvider], folder: Path) -> None:
 OTHERS: dict[str, Check] = {
     "run": runs,
     "snapshot": takes_a_snapshot,
+    "lifetime": lasts,
     "probe": is_probed,
     "unacknowledged_bytes": counts_bytes,
     "endpoints": tells_where,
@@ -277,7 +296,7 @@ def test_what_a_provider_is_given_works(name: str, backend: str) -> None:
 
     async def act() -> None:
         pbx = AcmePbx()
-        async with session(pbx, Base) as model:
+        async with session(pbx, Base, media=RelayPeers(lambda call_id: Browser())) as model:
             call = made(model, pbx, "hold_call")
             context = pbx.provider.context
             given = {
@@ -307,6 +326,7 @@ def check_effect(name: str, call: Call, heard: list[str], frames: list[Any], pri
         "report": call.state is CallState.HELD,
         "call": bool(printed),
         "command_sent": heard == ["sent"],
+        "media": bool(printed),
         "tls_for": bool(printed),
         "open_websocket": printed == ["hello"],
         "heard": heard == ["heard"],

@@ -10,8 +10,16 @@ import anyio
 import pytest
 
 from cti_dummy import DummyCtiProvider, DummyPbx
+from cti_framework.media import MediaOptions
 from cti_framework.provider import BaseCtiProvider
-from cti_framework.settings import CORE_PREFIX, CoreSettings, SettingDescription, SystemSettings, describe_settings
+from cti_framework.settings import (
+    CORE_PREFIX,
+    MEDIA_PREFIX,
+    CoreSettings,
+    SettingDescription,
+    SystemSettings,
+    describe_settings,
+)
 from cti_webitel import WebitelCtiProvider
 from tests.docs.reference_pages import BACKENDS, DOCS, own_module
 
@@ -20,6 +28,7 @@ FILE = DOCS / "examples" / "settings.toml"
 PROVIDERS: dict[str, type[BaseCtiProvider]] = {"webitel": WebitelCtiProvider, "dummy": DummyCtiProvider}
 READ_BY: dict[str, tuple[type, ...]] = {
     CORE_PREFIX: (CoreSettings,),
+    MEDIA_PREFIX: (MediaOptions,),
     **{name: (provider.settings_type, provider.user_settings_type) for name, provider in PROVIDERS.items()},
 }
 TOLD = [
@@ -35,6 +44,8 @@ SECRETS = {
     "WEBITEL_PASSWORD": "of the account",
     "WEBITEL_KEY": "of the token",
     "WEBITEL_TOKEN": "itself",
+    "WEB_PHONE_PASSWORD": "of the web phone",
+    "TURN_PASSWORD": "of the relay",
 }
 
 

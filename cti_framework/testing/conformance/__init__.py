@@ -28,6 +28,7 @@ from cti_framework.testing.conformance.profiles.recordings import RecordingsProf
 from cti_framework.testing.conformance.profiles.resync import ResyncProfile
 from cti_framework.testing.conformance.profiles.secrets import SecretsProfile
 from cti_framework.testing.conformance.profiles.settings import SettingsProfile
+from cti_framework.testing.conformance.profiles.sound import SoundProfile
 from cti_framework.testing.conformance.profiles.tones import TonesProfile
 from cti_framework.testing.conformance.profiles.transfer import TransferProfile
 from cti_framework.testing.conformance.rules import Outcome, OutcomeKind, Rule, rule
@@ -61,6 +62,7 @@ __all__ = [
     "Rule",
     "SecretsProfile",
     "SettingsProfile",
+    "SoundProfile",
     "Stand",
     "TonesProfile",
     "TransferProfile",
@@ -77,6 +79,7 @@ class ProviderConformance(
     ConferenceProfile,
     TonesProfile,
     MediaProfile,
+    SoundProfile,
     AgentProfile,
     CallCentreProfile,
     RecordingsProfile,

@@ -32,6 +32,9 @@ class ProviderBench:
         name: By what its settings are named; ``None``: the class's name in small letters, without ``CtiProvider``.
         refused: Settings, by dotted key, with which the PBX refuses the user, the system's or the user's: they replace those of
             the PBX in a box. ``None``: all secret settings are set wrong, and where there is none, nothing can be refused.
+        web_phone: Makes the PBX in a box for a user whose sound goes through the session; ``None``: what the PBX in a box has
+            as its ``web_phone``.
+        by_web_phone: Whether every rule is measured of that user, and not only what needs his web phone.
         known_failures: The names of tests that are known to fail, each with why. One that passes fails: it is to be taken out.
         patience_seconds: How long what must come may take, and logging in. Only a test that fails waits as long.
         settle_seconds: After how long, with nothing on its way any more, nothing else is expected to come.
@@ -42,6 +45,8 @@ class ProviderBench:
     simulate: Callable[[], AbstractAsyncContextManager[Simulation]] | None = attrs.field(default=None, kw_only=True)
     name: str | None = attrs.field(default=None, kw_only=True)
     refused: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+    web_phone: Callable[[], AbstractAsyncContextManager[Simulation]] | None = attrs.field(default=None, kw_only=True)
+    by_web_phone: bool = attrs.field(default=False, kw_only=True)
     known_failures: Mapping[str, str] = attrs.field(default=_NOTHING, kw_only=True)
     patience_seconds: float = attrs.field(default=5.0, kw_only=True, validator=_positive)
     settle_seconds: float = attrs.field(default=0.05, kw_only=True, validator=_positive)

@@ -102,6 +102,7 @@ async def _bare_provider(stand: Stand, on_report: Callable[..., None], shared: S
         log=made.log,
         use_shared=shared.use,
         network=made.network,
+        media=made.media,
     )
     return stand.bench.provider_class(context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import Any
 
 from cti_framework.errors import NotSupportedError
@@ -48,10 +49,33 @@ class FarSideOfTest:
         Raises:
             NotMeasured: It cannot do that.
         """
+        self._check(verb)
+        self._seen.note("far side", f"{verb}({', '.join(map(repr, arguments))})")
+        return await self._have(verb, *arguments)
+
+    async def hears(self, number: str) -> float | None:
+        """Tell what it hears. That is asked again and again, and not written down.
+
+        Args:
+            number: Who is at the other end.
+
+        Returns:
+            The loudest frequency of the last half second, in hertz; ``None``: it is quiet.
+
+        Raises:
+            NotMeasured: It has no ears.
+        """
+        self._check("hears")
+        heard: float | None = await self._have("hears", number)
+        return heard
+
+    def _check(self, verb: str) -> None:
         if not self.can(verb):
             raise NotMeasured(f"the far side cannot {verb}")
-        self._seen.note("far side", f"{verb}({', '.join(map(repr, arguments))})")
+
+    async def _have(self, verb: str, *arguments: Any) -> Any:
         try:
-            return await getattr(self._far_side, verb)(*arguments)
+            answer = getattr(self._far_side, verb)(*arguments)
+            return await answer if isawaitable(answer) else answer
         except (NotImplementedError, NotSupportedError) as error:
             raise NotMeasured(f"the far side cannot {verb}: {error}") from None

@@ -8,6 +8,7 @@ import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +19,10 @@ from cti_framework.agents import AgentFeature
 from cti_framework.calls import CallFeature
 from cti_framework.provider import Capabilities
 from cti_framework.testing.conformance.bench import ProviderBench
+from cti_framework.testing.conformance.hearing import missing_media
 from cti_framework.testing.conformance.running import Broken, NotMeasured, missing_backend, run_scenario
 from cti_framework.testing.conformance.seen import Logs
-from cti_framework.testing.conformance.stand import Stand, stand_for
+from cti_framework.testing.conformance.stand import NoWebPhone, Stand, stand_for
 
 if TYPE_CHECKING:
     from cti_framework.testing.conformance.suite import Profile
@@ -86,6 +88,7 @@ class Rule:
         opens: Whether the test wants a session that is open.
         undeclared: The capability that the provider must not declare for the test to apply.
         shows: What the PBX has to make known for the test to apply: a key of ``Simulation.hides``; empty: nothing of its own.
+        web_phone: Whether the test is of an operator whose sound goes through the session.
         body: The test: a scenario on a stand, or a plain function that looks at the bench.
     """
 
@@ -99,6 +102,7 @@ class Rule:
     opens: bool
     undeclared: Feature | None
     shows: str
+    web_phone: bool
     body: Scenario | Look = attrs.field(repr=False)
 
     @property
@@ -157,31 +161,47 @@ class Rule:
             raise NotMeasured(f"{', '.join(names_of(missing_features))} is not declared")
         if self.undeclared is not None and offers(declared, self.undeclared):
             raise NotMeasured(f"{names_of([self.undeclared])[0]} is declared")
+        missing = missing_media(backend) if self._has_sound(bench) else None
+        if missing is not None:
+            raise NotMeasured(missing)
 
     def _run(self, bench: ProviderBench, backend: str, profile: Profile | None, scenario: Scenario, story: list[str]) -> None:
         logs = Logs()
 
-        async def act() -> None:
-            async with stand_for(bench, logs) as stand:
+        async def at_stand(web_phone: bool) -> list[Feature]:
+            async with stand_for(bench, logs, web_phone=web_phone) as stand:
                 hidden = stand.simulation.hides.get(self.shows)
                 if hidden is not None:
                     raise NotMeasured(f"the PBX does not make {self.shows} known: {hidden}")
                 try:
                     if not self.opens:
                         await scenario(profile, stand)
-                        return
+                        return []
                     async with stand.session():
                         missing = [feature for feature in (*self.proves, *self.needs) if not stand.offers(feature)]
-                        if missing:
-                            raise NotMeasured(f"the session does not offer {', '.join(names_of(missing))} (Started says so)")
-                        await scenario(profile, stand)
+                        if not missing:
+                            await scenario(profile, stand)
+                        return missing
                 finally:
-                    story.append(stand.seen.story())
+                    story[:] = [stand.seen.story()]
                     _find_no_fault(stand)
+
+        async def act() -> None:
+            has_sound = self._has_sound(bench)
+            missing = await at_stand(has_sound)
+            if missing and not has_sound and missing_media(backend) is None:
+                # What a session can do only where it has the sound, is measured there.
+                with suppress(NoWebPhone):
+                    missing = await at_stand(True)
+            if missing:
+                raise NotMeasured(f"the session does not offer {', '.join(names_of(missing))} (Started says so)")
 
         # Not in the scenario's thread: one that hangs would never give the logs back.
         with logs.written_down(bench.packages):
             run_scenario(backend, act, bench.limit_seconds)
+
+    def _has_sound(self, bench: ProviderBench) -> bool:
+        return self.web_phone or (bench.by_web_phone and inspect.iscoroutinefunction(self.body))
 
     def _explained(self, finding: str, story: list[str]) -> str:
         parts = [f"{self.id}: {self.text}", f"  broken: {finding}"]
@@ -234,6 +254,7 @@ def rule(
     opens: bool = True,
     undeclared: Feature | None = None,
     shows: str = "",
+    web_phone: bool = False,
 ) -> Callable[[Scenario | Look], Any]:
     """Make a test of a rule: a plain function that pytest can run, of what measures it.
 
@@ -246,6 +267,7 @@ def rule(
         opens: Whether the test wants a session that is open.
         undeclared: The capability that the provider must not declare for the test to apply.
         shows: What the PBX has to make known for the test to apply: a key of ``Simulation.hides``.
+        web_phone: Whether the test is of an operator whose sound goes through the session.
 
     Returns:
         What makes the test.
@@ -263,6 +285,7 @@ def rule(
             opens=opens,
             undeclared=undeclared,
             shows=shows,
+            web_phone=web_phone,
             body=body,
         )
 

@@ -16,17 +16,19 @@ from cti_framework.errors import NotSupportedError
 from cti_framework.events import CallConnected, CallFinished, CallStarted, Cursor, Initialized
 from cti_framework.hooks import Hooks
 from cti_framework.initializer import CtiProviderInitializer
+from cti_framework.media import MediaOptions
 from cti_framework.model import CtiModel
 from cti_framework.provider import BaseCtiProvider, Simulation
 from cti_framework.testing.conformance.bench import ProviderBench
 from cti_framework.testing.conformance.far import FarSideOfTest
 from cti_framework.testing.conformance.given import parted
+from cti_framework.testing.conformance.hearing import Hearing
 from cti_framework.testing.conformance.running import Broken, NotMeasured
 from cti_framework.testing.conformance.seen import Logs, Seen
 from cti_framework.testing.conformance.tap import Taps, plugins_with
 from cti_framework.testing.conformance.waiting import Waiting, is_same_call
 
-__all__ = ["CALLER", "CALLER_NAME", "OTHER_CALLER", "Stand", "is_same_call", "is_same_number", "stand_for"]
+__all__ = ["CALLER", "CALLER_NAME", "OTHER_CALLER", "NoWebPhone", "Stand", "is_same_call", "is_same_number", "stand_for"]
 
 CALLER: Final = "0671112233"
 CALLER_NAME: Final = "Ann Caller"
@@ -34,6 +36,7 @@ OTHER_CALLER: Final = "0672223344"
 
 _RECONNECT_SECONDS: Final = 0.02
 _LEAST_DIGITS: Final = 3
+_QUALITY_SECONDS: Final = 0.3
 
 
 def is_same_number(one: str, other: str) -> bool:
@@ -51,6 +54,10 @@ def is_same_number(one: str, other: str) -> bool:
     return short == long if len(short) < _LEAST_DIGITS else long.endswith(short)
 
 
+class NoWebPhone(NotMeasured):
+    """There is no user whose sound goes through the session."""
+
+
 class Stand(Waiting):
     """A PBX in a box and the sessions of one operator at it.
 
@@ -58,17 +65,20 @@ class Stand(Waiting):
         bench: The provider under test.
         simulation: The PBX in a box.
         logs: What is logged meanwhile.
+        hearing: The operator's sound; ``None``: his calls have their sound elsewhere.
 
     Attributes:
         bench: As given.
         simulation: As given.
         seen: All that was done, reported and told.
         far: The other end of the operator's calls.
+        hearing: As given.
     """
 
-    def __init__(self, bench: ProviderBench, simulation: Simulation, logs: Logs) -> None:
+    def __init__(self, bench: ProviderBench, simulation: Simulation, logs: Logs, hearing: Hearing | None = None) -> None:
         super().__init__(bench, Seen(logs))
         self.simulation = simulation
+        self.hearing = hearing
         self.far = FarSideOfTest(simulation, self.seen)
         self._taps = Taps(bench.provider_class, self.seen)
         self._model: CtiModel | None = None
@@ -114,7 +124,8 @@ class Stand(Waiting):
         simulated = self.simulation.user
         of_system, of_user = parted(self.bench, self.simulation, overrides or {})
         user = attrs.evolve(simulated, parameters={**simulated.parameters, **of_user})
-        model = await self.initializer(of_system).create(user, wait_for_service=wait_for_service)
+        sound: dict[str, Any] = {} if self.hearing is None else {"media": self.hearing}
+        model = await self.initializer(of_system).create(user, wait_for_service=wait_for_service, **sound)
         beginning = Cursor(model.cursor.epoch, 0)
         self.seen.read(model.events(after=beginning))
         failure: Exception | None = None
@@ -212,8 +223,12 @@ class Stand(Waiting):
         """
         since = self.mark()
         await self.far.do("incoming", number, name)
-        event = await self.until(CallStarted, since=since, what=f"the call from {number}")
-        return event.call
+        call = (await self.until(CallStarted, since=since, what=f"the call from {number}")).call
+        if self.hearing is None or not self.offers(CallFeature.ANSWER):
+            return call
+        # What tells of the call and what carries its sound need not come at once.
+        await self.until_so(lambda: CallFeature.ANSWER in self.now(call).features, f"call {call.id} rings and can be answered")
+        return self.now(call)
 
     async def pick_up(self, call: Call) -> Call:
         """Pick up a call that rings: by hand where the far side can, otherwise by the provider's own verb.
@@ -228,7 +243,7 @@ class Stand(Waiting):
             Broken: It is not connected then.
             NotMeasured: Nobody can.
         """
-        if self.far.can("answer_own"):
+        if self.hearing is None and self.far.can("answer_own"):
             await self.far.do("answer_own")
         elif self.offers(CallFeature.ANSWER):
             await self.model.answer_call(call)
@@ -334,22 +349,33 @@ class Stand(Waiting):
 
 
 @asynccontextmanager
-async def stand_for(bench: ProviderBench, logs: Logs) -> AsyncIterator[Stand]:
+async def stand_for(bench: ProviderBench, logs: Logs, *, web_phone: bool = False) -> AsyncIterator[Stand]:
     """Run the PBX in a box and make a stand at it.
 
     Args:
         bench: The provider under test.
         logs: What is logged meanwhile.
+        web_phone: Whether the sound of the operator's calls goes through the session.
 
     Yields:
         The stand.
 
     Raises:
         NotMeasured: There is no PBX in a box.
+        NoWebPhone: There is none for such an operator.
     """
+    given = bench.web_phone if web_phone else None
     try:
-        simulation = bench.simulation()
+        simulation = bench.simulation() if given is None else given()
     except NotSupportedError as error:
         raise NotMeasured(f"there is no PBX in a box: {error}") from None
     async with simulation as running:
-        yield Stand(bench, running, logs)
+        of_it = running.web_phone if web_phone and given is None else running
+        if of_it is None:
+            raise NoWebPhone("the PBX in a box has no web phone (Simulation.web_phone)")
+        yield Stand(bench, of_it, logs, _hearing(of_it) if web_phone else None)
+
+
+def _hearing(simulation: Simulation) -> Hearing:
+    addresses = tuple(simulation.settings.get("media.host_addresses", ()))
+    return Hearing(MediaOptions(host_addresses=addresses, quality_interval_seconds=_QUALITY_SECONDS))

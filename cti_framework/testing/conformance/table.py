@@ -24,6 +24,7 @@ PROFILES: Final[Mapping[str, str]] = {
     "conference": "conference",
     "tones": "tones",
     "media": "microphone, camera, recording, listening in",
+    "sound": "sound of the web phone",
     "agent": "agent",
     "centre": "call centre",
     "recordings": "recordings",
@@ -249,7 +250,8 @@ def facts_of(measured: Rule, bench: ProviderBench, backend: str) -> dict[str, An
     """
     capabilities = bench.provider_class.capabilities
     return {
-        "provider": bench.provider_name,
+        # A table of its own: what is measured elsewhere is not the same provider's row.
+        "provider": f"{bench.provider_name} by web phone" if bench.by_web_phone else bench.provider_name,
         "test": measured.test,
         "rule": measured.id,
         "backend": backend,

@@ -1,6 +1,19 @@
 """Providers with one fault each, and the tests of the kit that find it."""
 
-from tests.conformance.mutants import able, commanded, declared, held, leaving, living, pairs, reported, secretive, shown, timed
+from tests.conformance.mutants import (
+    able,
+    commanded,
+    declared,
+    held,
+    leaving,
+    living,
+    pairs,
+    reported,
+    secretive,
+    shown,
+    sounding,
+    timed,
+)
 from tests.conformance.mutants.able import Able
 from tests.conformance.mutants.commanded import Shouting, Swallowing
 from tests.conformance.mutants.declared import OverDeclaring, UnderDeclaring
@@ -26,6 +39,6 @@ __all__ = [
     "bench_of",
 ]
 
-_ROOMS = (reported, timed, held, commanded, shown, leaving, living, declared, secretive, able, pairs)
+_ROOMS = (reported, timed, held, commanded, shown, leaving, living, declared, secretive, able, pairs, sounding)
 
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for room in _ROOMS for mutant in room.MUTANTS)
