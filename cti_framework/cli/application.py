@@ -22,6 +22,7 @@ from cti_framework.cli.invocation import Invocation, pass_invocation
 from cti_framework.cli.listen import listen
 from cti_framework.cli.logs import log_to_stderr
 from cti_framework.cli.new_provider import new_provider
+from cti_framework.cli.phone import phone
 from cti_framework.cli.providers import providers
 from cti_framework.cli.recordings import recordings
 from cti_framework.cli.replay import replay
@@ -109,7 +110,20 @@ def cti(
     context.with_resource(log_to_stderr(verbose, colour=invocation.output.colour_on_stderr, redact=invocation.secrets))
 
 
-for _command in (demo, providers, new_provider, doctor, conformance, simulate, listen, call, recordings, replay, support_bundle):
+for _command in (
+    demo,
+    providers,
+    new_provider,
+    doctor,
+    conformance,
+    simulate,
+    listen,
+    call,
+    phone,
+    recordings,
+    replay,
+    support_bundle,
+):
     cti.add_command(_command)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType, ScreenContext
+from rich.control import Control
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +17,7 @@ from cti_framework.cli.words import printable
 from cti_framework.errors import CtiError, SettingsError
 from cti_framework.plain import error_as_plain, json_line
 
-__all__ = ["Column", "Output", "OutputClosed"]
+__all__ = ["Column", "Output", "OutputClosed", "Screen"]
 
 Column = tuple[str, str, int]
 """A cell of a line: its text, its style, the width it is filled up to."""
@@ -35,6 +36,45 @@ class OutputClosed(Exception):
 class _Terminal(Console):
     def on_broken_pipe(self) -> None:
         raise OutputClosed from None
+
+
+class Screen:
+    """The whole terminal, drawn anew as often as wanted. Made by ``Output.screen``.
+
+    Args:
+        console: The terminal.
+        context: What draws on it.
+    """
+
+    def __init__(self, console: Console, context: ScreenContext) -> None:
+        self._console = console
+        self._context = context
+
+    @property
+    def ascii_only(self) -> bool:
+        """Whether it has no characters but those of ASCII."""
+        try:
+            "─█".encode(self._console.encoding)
+        except UnicodeEncodeError:
+            return True
+        return False
+
+    def ring(self) -> None:
+        """Have the terminal ring its bell, or show that it would."""
+        self._console.bell()
+
+    def draw(self, make: Callable[[int, int], RenderableType]) -> None:
+        """Draw it.
+
+        Args:
+            make: Given how many characters a line has, and how many lines there are; gives what to draw.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        width, height = self._console.size
+        self._console.control(Control.home())
+        self._context.update(make(width, height))
 
 
 class Output:
@@ -158,6 +198,21 @@ class Output:
         with Progress(*columns, console=self._err, transient=True) as bar:
             task = bar.add_task(self._drawable(what), total=None)
             yield lambda received_bytes, total_bytes: bar.update(task, completed=received_bytes, total=total_bytes)
+
+    @contextmanager
+    def screen(self) -> Iterator[Screen]:
+        """Take the whole terminal for as long as the block lasts. What was on it is there again afterwards.
+
+        Yields:
+            What draws on it.
+        """
+        with self._out.screen() as context:
+            yield Screen(self._out, context)
+
+    @property
+    def has_screen(self) -> bool:
+        """Whether the standard output is a terminal that can be drawn on."""
+        return self._out.is_terminal and not self._out.is_dumb_terminal
 
     @property
     def width(self) -> int | None:

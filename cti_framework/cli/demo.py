@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import click
 
 from cti_framework.calls import Call
-from cti_framework.cli.console import Output
 from cti_framework.cli.invocation import Invocation, json_option, pass_invocation, provider_option
+from cti_framework.cli.narrating import JsonNarrator, TimelineNarrator
 from cti_framework.cli.running import BACKENDS, Stopping, run
 from cti_framework.cli.tracing import (
     HOST,
@@ -20,14 +20,13 @@ from cti_framework.cli.tracing import (
     PBX,
     SIMULATOR,
     SUBSCRIBER,
-    Step,
     Trace,
     WatchedPlugins,
     WatchingCompanion,
     call_id_of,
 )
 from cti_framework.cli.words import durations_in_words, event_in_words
-from cti_framework.errors import CommandError, CtiError, StepTimeoutError
+from cti_framework.errors import CommandError, CtiError, NotSupportedError, StepTimeoutError
 from cti_framework.eventlog import Subscription
 from cti_framework.events import (
     CallConnected,
@@ -45,6 +44,9 @@ from cti_framework.model import CtiModel
 from cti_framework.plugins import Plugins
 from cti_framework.provider import Simulation
 
+if TYPE_CHECKING:
+    from cti_framework.cli.demo_sound import DemoSound
+
 __all__ = ["demo"]
 
 _EPILOG: Final = """\b
@@ -60,6 +62,7 @@ With --json each line is an object with
 Examples:
   cti demo
   cti demo --provider dummy --backend trio
+  cti demo --web-phone
   cti demo --json | grep '"to":"PBX"'
 """
 
@@ -72,16 +75,20 @@ _WAIT_SECONDS: Final = 10.0
 @provider_option
 @json_option
 @click.option("--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], show_default=True, help="The event loop to run on.")
+@click.option("--web-phone", is_flag=True, help="Let the sound go through the session, and show that each side hears the other.")
 @pass_invocation
-def demo(invocation: Invocation, provider: str | None, backend: str) -> int:
+def demo(invocation: Invocation, provider: str | None, backend: str, web_phone: bool) -> int:
     """Play one call from end to end, on the provider's own simulator.
 
     The host picks the provider by a settings key, the operator calls a subscriber, the subscriber puts the call on hold and
     takes it back, the operator hangs up; each line tells who said what to whom, and when. No PBX is needed, nothing is left
     running. Of the settings only cti.provider and cti.disabled_plugins are used. Where no provider is chosen, one that speaks
     its PBX's own protocol to its simulator goes before one that does not.
+
+    With --web-phone the operator has no phone but the session's own: he holds the call, takes it back and switches his
+    microphone off and on, and what arrives at either end is measured. It needs the extra `media`, and asyncio.
     """
-    narrator = _Json(invocation.output) if invocation.output.as_json else _Timeline(invocation.output)
+    narrator = JsonNarrator(invocation.output) if invocation.output.as_json else TimelineNarrator(invocation.output)
     # A simulator that listens on a port is one with a wire: more of what happens can be seen.
     name = provider or invocation.provider_with("simulator", preferred="serve_simulator")
     _, simulator = invocation.tool_of(name, "simulator")
@@ -90,14 +97,40 @@ def demo(invocation: Invocation, provider: str | None, backend: str) -> int:
     async def play(stopping: Stopping) -> None:
         trace = Trace(narrator.step)
         async with simulator() as simulation:
-            await _play(name, plugins, simulation, trace, narrator.act)
+            if web_phone:
+                simulation, sound = _with_web_phone(name, simulation, trace)
+            else:
+                sound = None
+            await _play(name, plugins, simulation, trace, narrator.act, sound)
         trace.check()
 
     run(play, backend=backend)
     return 0
 
 
-async def _play(provider: str, plugins: Plugins, simulation: Simulation, trace: Trace, act: Callable[[str], None]) -> None:
+def _with_web_phone(provider: str, simulation: Simulation, trace: Trace) -> tuple[Simulation, DemoSound]:
+    # Media is loaded by whoever wants sound.
+    from cti_framework.cli.demo_sound import DemoSound
+    from cti_framework.media import require_media
+
+    require_media()
+    if simulation.web_phone is None:
+        raise NotSupportedError(
+            f"The simulator of the provider '{provider}' has no web phone.",
+            command="demo",
+            remedy="Leave --web-phone out, or name another provider; `cti providers` lists what is installed.",
+        )
+    return simulation.web_phone, DemoSound(simulation.web_phone, trace)
+
+
+async def _play(
+    provider: str,
+    plugins: Plugins,
+    simulation: Simulation,
+    trace: Trace,
+    act: Callable[[str], None],
+    sound: DemoSound | None,
+) -> None:
     for note in simulation.notes:
         trace.step(SIMULATOR, OPERATOR, "note", note)
     subscriber, far_side = simulation.subscriber, simulation.far_side
@@ -112,11 +145,16 @@ async def _play(provider: str, plugins: Plugins, simulation: Simulation, trace: 
         plugins=WatchedPlugins(plugins, trace),
     )
     trace.step(HOST, INITIALIZER, "open", f"for user {simulation.user.id}")
-    async with anyio.create_task_group() as tasks, initializer.open(simulation.user) as model:
+    media = None if sound is None else sound.peers()
+    async with anyio.create_task_group() as tasks, initializer.open(simulation.user, media=media) as model:
         host = _Host(model.events(after=Cursor(model.cursor.epoch, 0)), trace)
         trace.step(INITIALIZER, HOST, "open", f"a CtiModel, {model.provider_state.value}")
         await tasks.start(host.read)
+        if sound is not None:
+            await sound.begin()
         call = await _call(model, host, subscriber, trace, act)
+        if sound is not None:
+            await _listen(model, host, call, trace, act, sound)
 
         act("The subscriber puts the call on hold, and takes it back")
         trace.step(SUBSCRIBER, PBX, "hold", call=call.id)
@@ -150,11 +188,36 @@ async def _call(model: CtiModel, host: _Host, subscriber: str, trace: Trace, act
     return call
 
 
+async def _listen(model: CtiModel, host: _Host, call: Call, trace: Trace, act: Callable[[str], None], sound: DemoSound) -> None:
+    act("Each hears the other")
+    await sound.both_hear(call)
+
+    act("The operator puts the call on hold: neither hears the other")
+    await _ask("hold_call", model.hold_call(call), trace, call)
+    await host.wait_for(CallHeld, call)
+    await sound.neither_hears(call)
+
+    act("The operator takes it back: each hears the other")
+    await _ask("unhold_call", model.unhold_call(call), trace, call)
+    await host.wait_for(CallUnheld, call)
+    await sound.both_hear(call)
+
+    act("The operator switches the microphone off, and on again")
+    await _ask("set_mute", model.set_mute(True, call), trace, call)
+    await sound.only_operator_hears(call)
+    await _ask("set_mute", model.set_mute(False, call), trace, call)
+    await sound.both_hear(call)
+
+
+async def _ask(verb: str, asked: Awaitable[None], trace: Trace, call: Call) -> None:
+    trace.step(HOST, MODEL, verb, call=call.id)
+    await asked
+    trace.step(MODEL, HOST, verb, "done", call=call.id)
+
+
 async def _hang_up(model: CtiModel, host: _Host, call: Call, trace: Trace) -> CallFinished:
     trace.step(OPERATOR, HOST, "hang up", call=call.id)
-    trace.step(HOST, MODEL, "drop_call", call=call.id)
-    await model.drop_call(call)
-    trace.step(MODEL, HOST, "drop_call", "done", call=call.id)
+    await _ask("drop_call", model.drop_call(call), trace, call)
     return await host.wait_for(CallFinished, call)
 
 
@@ -235,67 +298,3 @@ def _check_goes_on(event: Event, awaited: type[Event]) -> None:
         )
     if isinstance(event, ProviderStateChanged) and event.state is ProviderState.FAILED:
         raise event.error or CtiError("The provider has given up.", step="demo")
-
-
-class _Json:
-    """Steps as objects.
-
-    Args:
-        output: Where to write.
-    """
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def act(self, title: str) -> None:
-        """Tell nothing: what is no step is no line."""
-
-    def step(self, step: Step) -> None:
-        """Write a step."""
-        self._output.json(
-            {
-                "at_ms": round(step.at_seconds * 1000, 1),
-                "from": step.source,
-                "to": step.target,
-                "step": step.name,
-                "call": step.call_id,
-                "detail": step.detail,
-            }
-        )
-
-
-_STYLES: Final = {OPERATOR: "bold", SUBSCRIBER: "bold", HOST: "green", MODEL: "cyan", INITIALIZER: "green", PBX: "yellow"}
-
-
-class _Timeline:
-    """Steps as lines that are aligned, under a heading for each act.
-
-    Args:
-        output: Where to write.
-    """
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def act(self, title: str) -> None:
-        """Write a heading."""
-        self._output.line("")
-        self._output.line((title, "bold", 0))
-
-    def step(self, step: Step) -> None:
-        """Write a step."""
-        self._output.line(
-            (f"{step.at_seconds * 1000:8.1f} ms", "dim", 0),
-            (f"{_shown(step.source)} → {_shown(step.target)}", _STYLES.get(step.source, "blue"), _WHO_WIDTH),
-            (step.name, "bold", _STEP_WIDTH),
-            # What the host is told has just been told to the model.
-            (step.detail, "dim" if (step.source, step.target) == (MODEL, HOST) else "", 0),
-        )
-
-
-_WHO_WIDTH: Final = 29
-_STEP_WIDTH: Final = 21
-
-
-def _shown(who: str) -> str:
-    return "Initializer" if who == INITIALIZER else who

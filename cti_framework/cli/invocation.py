@@ -13,6 +13,7 @@ import attrs
 import click
 import structlog
 
+from cti_framework.chain import settings_types
 from cti_framework.cli.console import Output
 from cti_framework.cli.secrets import CommandSecrets
 from cti_framework.errors import CtiError, NotSupportedError, ProviderNotSetError
@@ -79,8 +80,8 @@ class Invocation:
             yield from settings.secrets(CORE_PREFIX, CoreSettings)
             core = settings.read(CORE_PREFIX, CoreSettings)
             if core.provider:
-                for settings_type in _settings_types(self.plugins(), core.provider, core.load_timeout_seconds):
-                    yield from settings.secrets(core.provider, settings_type)
+                for prefix, settings_type in _settings_types(self.plugins(), core.provider, core.load_timeout_seconds):
+                    yield from settings.secrets(prefix, settings_type)
 
     def plugins(self) -> Plugins:
         """Find the installed plugins.
@@ -95,8 +96,11 @@ class Invocation:
             return self.given_plugins
         return Plugins(disabled=self.settings().read(CORE_PREFIX, CoreSettings).disabled_plugins)
 
-    def initializer(self) -> CtiProviderInitializer:
+    def initializer(self, settings: SystemSettings | None = None) -> CtiProviderInitializer:
         """Make what opens sessions.
+
+        Args:
+            settings: The settings to use; ``None``: those of the command.
 
         Returns:
             An initializer with the command's settings and plugins.
@@ -104,7 +108,7 @@ class Invocation:
         Raises:
             SettingsError: The settings cannot be used.
         """
-        return CtiProviderInitializer(self.settings(), plugins=self.given_plugins)
+        return CtiProviderInitializer(settings or self.settings(), plugins=self.given_plugins)
 
     def tool_of(self, provider: str, tool: str) -> tuple[type[BaseCtiProvider], Any]:
         """Find one of the classmethods that not every provider has.
@@ -177,18 +181,17 @@ class Invocation:
         return able[0]
 
 
-def _settings_types(plugins: Plugins, provider: str, timeout_seconds: float) -> tuple[type, ...]:
-    """The provider's settings classes; none where it cannot be imported, or not in time.
+def _settings_types(plugins: Plugins, provider: str, timeout_seconds: float) -> tuple[tuple[str, type], ...]:
+    """All that is read for the provider's sessions, with its prefix; nothing where it cannot be imported, or not in time.
 
     Whoever writes a line asks for them, be it in an event loop: what hangs in its import must not hold that up for ever.
     """
-    found: list[type] = []
+    found: list[tuple[str, type]] = []
 
     def load() -> None:
         # Whatever is wrong with it is told where it is loaded to be used.
         with contextlib.suppress(Exception):
-            provider_class = plugins.load_provider(provider)
-            found.extend((provider_class.settings_type, provider_class.user_settings_type))
+            found.extend(settings_types(provider, plugins.load_provider(provider)))
 
     thread = threading.Thread(target=load, name="cti: secrets", daemon=True)
     thread.start()

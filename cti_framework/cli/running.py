@@ -49,10 +49,24 @@ class Stopping:
     Attributes:
         requested: Set by the first signal.
         is_own_affair: Whether the command ends by itself once that is set; a further signal cancels it then.
+        before_leaving_at_once: Called before a signal ends the process on the spot, where nothing else runs any more: it gives
+            the terminal back. It must not raise.
     """
 
     requested: anyio.Event = attrs.field(factory=lambda: anyio.Event())
     is_own_affair: bool = False
+    before_leaving_at_once: Callable[[], None] | None = None
+
+    def leave_at_once(self, number: int) -> None:
+        """End the process by a signal, as if nobody received it.
+
+        Args:
+            number: Which.
+        """
+        if self.before_leaving_at_once is not None:
+            self.before_leaving_at_once()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
 
 def run(act: Callable[[Stopping], Awaitable[T]], *, backend: str = "asyncio") -> T:
@@ -116,7 +130,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 async def _with_signals(act: Callable[[Stopping], Awaitable[T]]) -> T:
     stopping = Stopping()
     acting = anyio.CancelScope()
-    signals = _Signals()
+    signals = _Signals(stopping)
     results: list[T] = []
     async with anyio.create_task_group() as tasks:
         # Windows has no such receiver on asyncio; there Ctrl-C stays a KeyboardInterrupt.
@@ -138,6 +152,7 @@ class _Signals:
     One Ctrl-C can come twice: ``timeout`` sends its signal to the command and then to the command's process group.
     """
 
+    stopping: Stopping
     first: int | None = None
     _heeded_at_seconds: float = 0.0
 
@@ -153,7 +168,7 @@ class _Signals:
     def handle_late(self, number: int, frame: FrameType | None) -> None:
         """Take a signal while the event loop and the process end, where an exception could only make noise."""
         if self.heeds(number):
-            _leave_at_once(number)
+            self.stopping.leave_at_once(number)
 
 
 async def _watch_signals(
@@ -176,7 +191,7 @@ async def _watch_signals(
                             continue
                     if acting.cancel_called:
                         # What was cancelled does not end.
-                        _leave_at_once(number)
+                        stopping.leave_at_once(number)
                     acting.cancel()
             finally:
                 # Closing the receiver makes SIGINT an exception again: none may come before the handlers below are set.
@@ -192,8 +207,3 @@ async def _watch_signals(
 def _handle_with(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in _SIGNALS:
         signal.signal(number, handler)
-
-
-def _leave_at_once(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cti_framework.cli.console import Output
 from cti_framework.cli.invocation import Invocation
@@ -30,6 +30,10 @@ from cti_framework.events import (
 from cti_framework.model import CtiModel
 from cti_framework.plain import event_as_plain
 from cti_framework.provider import CtiUser
+from cti_framework.settings import SystemSettings
+
+if TYPE_CHECKING:
+    from cti_framework.media import MediaPeers
 
 __all__ = ["open_session", "style_of", "tell_events"]
 
@@ -62,7 +66,12 @@ def style_of(event: Event) -> str:
 
 @asynccontextmanager
 async def open_session(
-    invocation: Invocation, user: CtiUser, *, prepare: Callable[[CtiModel], object] | None = None
+    invocation: Invocation,
+    user: CtiUser,
+    *,
+    prepare: Callable[[CtiModel], object] | None = None,
+    settings: SystemSettings | None = None,
+    media: MediaPeers | None = None,
 ) -> AsyncIterator[tuple[CtiModel, Subscription]]:
     """Open a session as the settings say, connected even where they leave that to the host.
 
@@ -70,6 +79,8 @@ async def open_session(
         invocation: The call of the command.
         user: Whose line it is.
         prepare: Given the session before it is opened.
+        settings: The settings to use; ``None``: those of the command.
+        media: What makes the web phone's media; ``None``: as the settings say.
 
     Yields:
         The session, and its events from the first.
@@ -77,7 +88,7 @@ async def open_session(
     Raises:
         CtiError: As ``CtiProviderInitializer.open`` does.
     """
-    created = await invocation.initializer().create(user)
+    created = await invocation.initializer(settings).create(user, media=media)
     if prepare is not None:
         prepare(created)
     async with created as model:

@@ -36,6 +36,7 @@ from cti_framework.events import (
     RecordingStateChanged,
     ResyncRequired,
     SnapshotTaken,
+    WebRtcQuality,
 )
 from cti_framework.plain import as_plain, json_line
 from cti_framework.reports import Report, Snapshot
@@ -212,12 +213,25 @@ def _call_event(event: CallEvent) -> tuple[str, ...]:
             return (event.digits, f"by {in_words(event.by)}")
         case CallSaved():
             return (event.database_id,)
+        case WebRtcQuality():
+            return _quality(event)
         case RecordingStateChanged():
             return ("recorded" if call.recording else "not recorded",)
         case CallStarted() | CallConnected() | CallBusy():
             return ()
     media_id = getattr(event, "media_id", "")
     return (f"media {media_id}",) if media_id else ()
+
+
+def _quality(event: WebRtcQuality) -> tuple[str, ...]:
+    delay = event.round_trip_seconds
+    return (
+        f"MOS {event.mos:.1f}",
+        f"loss {event.loss:.1%}",
+        f"jitter {event.jitter_seconds * 1000:.0f} ms",
+        "" if delay is None else f"round trip {delay * 1000:.0f} ms",
+        f"media {event.media_id}" if event.media_id else "",
+    )
 
 
 def _count(calls: tuple[object, ...]) -> str:
