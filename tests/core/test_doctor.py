@@ -686,7 +686,9 @@ def test_the_command_goes_on_where_the_provider_hangs_in_its_import(cti: Any, mo
 def test_every_step_is_told_of_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "find-a-fault.md").read_text(encoding="utf-8")
     rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    own = ["login_flag", "agent_registered", "recordings"]
+    own = ["login_flag", "agent_registered", "recordings", "web_phone: log_in"]
+    sound = ("libraries", "devices", "microphone", "speaker", "ringing", "stun", "turn", "call")
+    own += [f"sound: {step}" for step in sound]
     # The certificate's is taken of what is encrypted; the phone's is the test's own.
     expected = [*ALL[:17], "engine: certificate", *ALL[17:-2], *own, ALL[-1]]
     assert rows == expected

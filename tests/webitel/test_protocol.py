@@ -410,7 +410,7 @@ class TestSeveralLegs:
     @pytest.fixture
     def ringing(self, protocol: EngineProtocol) -> EngineProtocol:
         outputs = feed(protocol, created(), created(OTHER_LEG, variable_sip_call_id="another@loopback"))
-        assert names(outputs) == ["onNewCall"]
+        assert names(outputs) == ["onNewCall", "onNewLeg"]
         return protocol
 
     def test_the_loser_only_shrinks(self, ringing: EngineProtocol) -> None:
@@ -497,7 +497,7 @@ class TestAdoption:
 
     def test_a_second_leg_joins_the_adopted_call(self, protocol: EngineProtocol) -> None:
         feed(protocol, call_frame("CHANNEL_CALLSTATE", Channel_Call_State="RINGING", Answer_State="ringing"))
-        assert names(feed(protocol, created(OTHER_LEG))) == ["onUuidCall"]
+        assert names(feed(protocol, created(OTHER_LEG))) == ["onUuidCall", "onNewLeg"]
         assert feed(protocol, ended(leg=OTHER_LEG, cause="LOSE_RACE")) == []
         assert "onHangupCall" in names(feed(protocol, ended()))
 
@@ -631,10 +631,11 @@ class TestData:
 
 
 def test_every_callback_has_its_name() -> None:
-    assert len({callback.name for callback in CALLBACKS}) == len(CALLBACKS) == 28
+    assert len({callback.name for callback in CALLBACKS}) == len(CALLBACKS) == 29
     assert {callback.name for callback in CALLBACKS if callback.ours} == {
         "onFarHoldCall",
         "onFarUnholdCall",
+        "onNewLeg",
         "onServerEvent",
         "onCustomMessage",
         "onDomainChange",

@@ -203,10 +203,20 @@ def test_a_call_dialled_on_the_own_phone() -> None:
     assert (started.direction, started.state) == (CallDirection.OUT, CallState.ALERTING)
     assert (started.own, started.other) == (Party("100", "User 100"), Party("0501234567"))
     ((at, connected),) = replayed.calls(CallConnected)
-    assert [at] == seconds_of("11-device-dial", "CHANNEL_BRIDGE")
+    assert [at] == seconds_of("11-device-dial", "CHANNEL_ANSWER")
     assert connected.other == Party("0501234567")
     (finished,) = replayed.finished()
     assert (finished.cause, finished.pbx_cause) == (EndCause.NORMAL, "NORMAL_CLEARING")
+
+
+def test_a_call_dialled_to_an_announcement_is_connected_without_a_bridge() -> None:
+    unbridged = [line for line in frames("11-device-dial") if '"CHANNEL_BRIDGE"' not in line]
+    assert len(unbridged) < len(frames("11-device-dial"))
+    replayed = Replayed(unbridged)
+    ((at, connected),) = replayed.calls(CallConnected)
+    assert ([at], connected.state) == (seconds_of("11-device-dial", "CHANNEL_ANSWER"), CallState.CONNECTED)
+    (finished,) = replayed.finished()
+    assert finished.talk_seconds > 0
 
 
 @pytest.mark.parametrize("name", ALL)

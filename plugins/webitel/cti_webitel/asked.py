@@ -36,17 +36,19 @@ class AskedCall:
         verb: What the host asked.
         on_shown: Told the call's identifier when the line shows it.
         undo: Done when the engine refuses it, before whoever asked is told.
+        leg: Its own leg, where the web phone makes it and so has named it; ``None``: the engine makes it.
 
     Attributes:
         number: As given.
         parent_id: As given.
         verb: As given.
         undo: As given.
+        leg: As given.
         call: The call, once it is shown.
         is_given_up: Nobody waits for it any more.
     """
 
-    __slots__ = ("_decided", "_failure", "_on_shown", "call", "is_given_up", "number", "parent_id", "undo", "verb")
+    __slots__ = ("_decided", "_failure", "_on_shown", "call", "is_given_up", "leg", "number", "parent_id", "undo", "verb")
 
     def __init__(
         self,
@@ -56,7 +58,9 @@ class AskedCall:
         *,
         on_shown: Callable[[str], None] | None = None,
         undo: Callable[[], Awaitable[None]] | None = None,
+        leg: str | None = None,
     ) -> None:
+        self.leg = leg
         self.number = number
         self.parent_id = parent_id
         self.verb = verb
@@ -116,6 +120,8 @@ class AskedCall:
         Returns:
             Whether.
         """
+        if self.leg is not None:
+            return call.channel_uuid == self.leg
         return call.headers.get(ORIGINATE_NUMBER) == self.number and call.attended_transfer_call_uuid == self.parent_id
 
 
@@ -125,13 +131,15 @@ class AskedCalls:
     Args:
         context: The session's.
         webitel: The engine's client.
+        on_shown: Told the identifier of each call that the engine made and shows, for whoever picks it up.
     """
 
-    __slots__ = ("_asked", "_context", "_webitel")
+    __slots__ = ("_asked", "_context", "_on_shown", "_webitel")
 
-    def __init__(self, context: ProviderContext, webitel: Webitel) -> None:
+    def __init__(self, context: ProviderContext, webitel: Webitel, *, on_shown: Callable[[str], None] | None = None) -> None:
         self._context = context
         self._webitel = webitel
+        self._on_shown = on_shown
         self._asked: list[AskedCall] = []
 
     def __bool__(self) -> bool:
@@ -168,6 +176,12 @@ class AskedCalls:
             await act()
         except CommandRefusedError as error:
             # If the call was shown, its end is told by the engine's events.
+            if asked.leg is not None:
+                asked.failed(error)
+                if asked.is_given_up and asked.call is None:
+                    self._context.report(Trouble(at=self._context.clock.now(), error=error))
+                self._forget(asked)
+                return
             cause = (error.pbx_text or "").removeprefix("-ERR").strip()
             refusal = CommandRefusedError(
                 f"The engine refused the call to {asked.number}: {cause or 'no reason given'}.",
@@ -197,6 +211,9 @@ class AskedCalls:
                     remedy="Another program of this account has logged out, which silences all of them; connect again.",
                 )
             )
+        self._forget(asked)
+
+    def _forget(self, asked: AskedCall) -> None:
         if asked in self._asked:
             self._asked.remove(asked)
 
@@ -222,6 +239,30 @@ class AskedCalls:
         if asked is not None and shown is not None:
             self._asked.remove(asked)
             asked.shown(shown)
+            if self._on_shown is not None and asked.leg is None:
+                self._on_shown(shown.id)
+
+    def match_leg(self, leg: str, shown: Call) -> None:
+        """Give a call that the web phone shows to who asked for it.
+
+        Args:
+            leg: Its leg.
+            shown: The call, as the line has it.
+        """
+        for asked in [asked for asked in self._asked if asked.leg == leg]:
+            self._asked.remove(asked)
+            asked.shown(shown)
+
+    def fail_leg(self, leg: str, failure: CommandError) -> None:
+        """Tell who asked for a call of the web phone's that it will not be shown.
+
+        Args:
+            leg: Its leg.
+            failure: Why.
+        """
+        for asked in [asked for asked in self._asked if asked.leg == leg]:
+            self._asked.remove(asked)
+            asked.failed(failure)
 
     def disconnected(self) -> None:
         """Tell all who wait that the connection is over."""

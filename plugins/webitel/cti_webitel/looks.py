@@ -6,7 +6,7 @@ the whole truth at the time of a log in, or one of the provider's own, which is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,7 +23,7 @@ from cti_webitel.asked import AskedCalls
 from cti_webitel.engine.callbacks import CallCallback, OnNewCall
 from cti_webitel.engine.client import Webitel
 from cti_webitel.engine.snapshot import SeenLeg
-from cti_webitel.translator import Translator, attributes_of, direction_of, parties_of
+from cti_webitel.translator import Translator, attributes_of, direction_of, is_dialled, parties_of
 
 __all__ = ["LISTENING_FEATURES", "FoundCalls", "Looks"]
 
@@ -72,7 +72,8 @@ class FoundCalls:
         own, other = parties_of(call)
         held_by = _holders(leg)
         listens = self._translator.is_listening(call.uuid)
-        state = CallState.CONNECTED if dump.bridged or (listens and dump.answered) else CallState.ALERTING
+        talks = dump.bridged or (dump.answered and (listens or is_dialled(call)))
+        state = CallState.CONNECTED if talks else CallState.ALERTING
         return CallSnapshot(
             call_id=call.uuid,
             direction=direction_of(call),
@@ -113,13 +114,26 @@ class Looks:
         webitel: The engine's client.
         translator: Learns what is found.
         asked: The calls that are waited for: one that a look finds is told of by no frame any more.
+        describe: Adds to each call that is found what somebody else knows of it.
+        keeps: Tells whether a call goes on although the switch does not have it.
     """
 
-    def __init__(self, context: ProviderContext, webitel: Webitel, translator: Translator, asked: AskedCalls) -> None:
+    def __init__(
+        self,
+        context: ProviderContext,
+        webitel: Webitel,
+        translator: Translator,
+        asked: AskedCalls,
+        *,
+        describe: Callable[[CallSnapshot], CallSnapshot] | None = None,
+        keeps: Callable[[str], bool] | None = None,
+    ) -> None:
         self._context = context
         self._webitel = webitel
         self._found = FoundCalls(context.clock, translator)
         self._asked = asked
+        self._describe = describe
+        self._keeps = keeps
 
     async def snapshot(self) -> Snapshot:
         """Take the core's snapshot.
@@ -134,7 +148,7 @@ class Looks:
         self._agree_with(seen)
         # A call asked for meanwhile is known by its dump now, so no frame will tell that it begins; who asked waits for that.
         self._tell_begun([leg for leg in seen if self._asked.is_waited_for(leg.call)], begun)
-        calls = tuple(map(self._found.call, seen))
+        calls = tuple(map(self._call, seen))
         return Snapshot(at=self._context.clock.now(), calls=calls, agent=self._agent())
 
     async def again(self, *, after_seconds: float | None = None) -> None:
@@ -183,13 +197,19 @@ class Looks:
     def _tell_begun(self, legs: Sequence[SeenLeg], begun: Iterable[CallCallback]) -> None:
         """Show calls that no frame will tell of, with all that is known about them."""
         if legs:
-            seen = tuple(map(self._found.call, legs))
+            seen = tuple(map(self._call, legs))
             self._context.report(Snapshot(at=self._context.clock.now(), calls=seen, agent=self._agent(), complete=False))
         for callback in begun:
             if isinstance(callback, OnNewCall):
                 self._asked.match(callback.call)
 
+    def _call(self, leg: SeenLeg) -> CallSnapshot:
+        found = self._found.call(leg)
+        return found if self._describe is None else self._describe(found)
+
     def _tell_gone(self, call_ids: Iterable[str]) -> None:
+        if self._keeps is not None:
+            call_ids = [call_id for call_id in call_ids if not self._keeps(call_id)]
         gone = tuple(FoundCalls.gone(call_id) for call_id in call_ids if self._context.call(call_id) is not None)
         if gone:
             self._context.report(Snapshot(at=self._context.clock.now(), calls=gone, agent=self._agent(), complete=False))

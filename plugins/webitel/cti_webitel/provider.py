@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import anyio
 import anyio.lowlevel
@@ -65,16 +65,21 @@ from cti_webitel.looks import LISTENING_FEATURES, Looks
 from cti_webitel.record_ids import RecordIds
 from cti_webitel.replayed import replay_session
 from cti_webitel.settings import WebitelSettings, WebitelUserSettings
-from cti_webitel.simulator import SimulatorOptions, serve_webitel
-from cti_webitel.started import AGENT_FEATURES, FEATURES, started
+from cti_webitel.simulator import SimulatorOptions, WebitelSimulator, can_serve_web_phones, serve_webitel
+from cti_webitel.started import AGENT_FEATURES, FEATURES, PHONE_FEATURES, started
 from cti_webitel.transfers import Transfers
 from cti_webitel.translator import Translator
+from cti_webitel.ways import Ways
+
+if TYPE_CHECKING:
+    from cti_webitel.web_phone.seat import Seat
 
 __all__ = ["WebitelCtiProvider"]
 
 
 _PING_REPLY_SECONDS: Final = 10.0
 _SIMULATED_PASSWORD: Final = "simulated-4100"
+_HIDDEN: Final = MappingProxyType({"tones": "the engine tells the tones that the own leg hears, which are the operator's"})
 _QUESTIONS: Final = frozenset({"channel_dump", "getvar", "show_channel"})
 """Commands that change nothing: what a verb asks before it acts."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
@@ -92,6 +97,25 @@ def _account_of(settings: WebitelSettings, user: WebitelUserSettings) -> str:
         ) from None
 
 
+def _simulated_web_phone(served: WebitelSimulator, settings: Mapping[str, Any]) -> Simulation | None:
+    if served.verto_url is None:
+        return None
+    presence = "103@demo.local"
+    served.switchboard.amend_account(presence, password=_SIMULATED_PASSWORD)
+    return Simulation(
+        settings={**settings, "webitel.webrtc_connection_string": served.verto_url},
+        user=CtiUser(
+            id="103",
+            name="User 103",
+            parameters={"webitel.login": presence, "webitel.password": _SIMULATED_PASSWORD, "webitel.use_web_phone": True},
+        ),
+        far_side=served.web_phone_far_side(presence),
+        subscriber="0501234567",
+        notes=("Each number speaks with a tone of its own; what it hears is measured by its frequency.",),
+        hides=_HIDDEN,
+    )
+
+
 class _WhenReady:
     """What the client tells that commands can be sent, and what then happens."""
 
@@ -106,16 +130,19 @@ class WebitelCtiProvider(BaseCtiProvider):
     """The provider for Webitel.
 
     A call is named by Webitel's own identifier of it; at its end it gets the one that its record is kept by, and is still found
-    by the former. Calls cannot be answered without the web phone: the engine has no command for it, so it is never offered
-    (facts: webitel-protocol 3.2).
+    by the former. Calls cannot be answered without the web phone: the engine has no command for it, so it is never offered then
+    (facts: webitel-protocol 3.2). With it, and for calls that are at it, they can, and be muted.
     """
 
     provider_api = 1
-    capabilities: ClassVar[Capabilities] = Capabilities(calls=FEATURES, agent=AGENT_FEATURES, logged_out_state="NONREG")
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        calls=FEATURES | PHONE_FEATURES, agent=AGENT_FEATURES, logged_out_state="NONREG"
+    )
     settings_type = WebitelSettings
     user_settings_type = WebitelUserSettings
     licences: ClassVar[tuple[str, ...]] = ("WebitelCollaboration.Use",)
     marks_sent: ClassVar[bool] = True
+    uses_media: ClassVar[bool] = True
 
     def __init__(self, context: ProviderContext) -> None:
         super().__init__(context)
@@ -147,17 +174,29 @@ class WebitelCtiProvider(BaseCtiProvider):
         )
         self._tasks: TaskGroup | None = None
         self._logged_in = anyio.Event()
-        self._asked = AskedCalls(context, self._webitel)
+        self._asked = AskedCalls(context, self._webitel, on_shown=self._asked_for)
         self._watchers: list[anyio.Event] = []
         self._rejected: set[str] = set()
         # Until then calls that are over may still count.
         self._has_looked = False
-        self._looks = Looks(context, self._webitel, self._translator, self._asked)
+        self._seat = self._take_seat() if user.use_web_phone else None
+        meeting = None if self._seat is None else self._seat.meeting
+        self._translate = self._translator.translate if meeting is None else meeting.translate
+        self._looks = Looks(
+            context,
+            self._webitel,
+            self._translator,
+            self._asked,
+            describe=None if meeting is None else meeting.describe,
+            keeps=None if meeting is None else meeting.keeps,
+        )
         self._records = RecordIds()
+        self._ways = Ways(self._webitel, None if self._seat is None else self._seat.phone)
         self._transfers = Transfers(
             context,
             self._webitel,
             self._translator,
+            ways=self._ways,
             legs_of=self._legs,
             until=self._until,
             start=self._start,
@@ -166,6 +205,29 @@ class WebitelCtiProvider(BaseCtiProvider):
         # Started is the first report of a connection; the engine tells of calls and accounts before it is ready.
         self._early: list[Report] = []
         self._report: Reporter = self._say_later
+
+    def _take_seat(self) -> Seat:
+        # Signalling and media are loaded by whoever has a web phone.
+        from cti_webitel.web_phone.seat import Seat
+
+        return Seat(
+            self.context,
+            self._account,
+            self._webitel,
+            self._translator,
+            self._asked,
+            tell=self._tell,
+            is_live=self._is_live,
+            look_at_once=lambda: self._start(self._look_at_once),
+        )
+
+    def lifetime(self) -> AbstractAsyncContextManager[object]:
+        """Have the web phone live, where the user has one: the sound goes on while a connection to the engine is made anew.
+
+        Returns:
+            What is entered before the first connection and left after the last one.
+        """
+        return nullcontext() if self._seat is None else self._seat.lifetime()
 
     # ------------------------------------------------------------------ what the engine says
 
@@ -201,7 +263,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             raise failure
 
     def _on_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        translate = self._translator.translate
+        translate = self._translate
         reports: list[Report] = []
         for callback in callbacks:
             follow_up = _FOLLOW_UPS.get(type(callback))
@@ -275,11 +337,28 @@ class WebitelCtiProvider(BaseCtiProvider):
 
     def _started(self) -> None:
         in_call = bool(self._webitel.call_ids)
-        self.context.report(started(self.context.clock, self._account, self._webitel.own_user, in_call=in_call))
+        features = FEATURES if self._seat is None else FEATURES | PHONE_FEATURES
+        own_user = self._webitel.own_user
+        self.context.report(started(self.context.clock, self._account, own_user, in_call=in_call, features=features))
         self._report = self.context.report
         self.context.report(*self._early)
         self._early.clear()
         self._logged_in.set()
+        if self._seat is not None:
+            self._seat.meeting.started()
+
+    def _is_live(self) -> bool:
+        return self._tasks is not None and self._logged_in.is_set()
+
+    def _tell(self, *reports: Report) -> None:
+        if reports and self._is_live():
+            self.context.report(*reports)
+            # Who waits for the line to show something is shown it by the web phone, too.
+            self._wake_watchers()
+
+    def _asked_for(self, call_id: str) -> None:
+        if self._seat is not None:
+            self._seat.meeting.asked_for(call_id)
 
     def _on_frame(self, frame: bytes) -> None:
         try:
@@ -309,9 +388,11 @@ class WebitelCtiProvider(BaseCtiProvider):
             CommandError: The engine did not answer, or refused.
         """
         await self._logged_in.wait()
+        if self._seat is not None:
+            await self._seat.ready()
         snapshot = await self._looks.snapshot()
         self._has_looked = True
-        return snapshot
+        return snapshot if self._seat is None else self._seat.meeting.complete(snapshot)
 
     async def probe(self) -> None:
         """Ask the engine whether it is still there.
@@ -344,27 +425,33 @@ class WebitelCtiProvider(BaseCtiProvider):
     async def diagnose(self, checks: Checks) -> None:
         """Look whether call events come, whether a phone is registered, and whether the engine looks recordings up.
 
+        Where the user has a web phone: whether its signalling lets him in, and whether calls can have sound here.
+
         Args:
             checks: Takes the steps.
         """
         await diagnose_engine(checks, self._webitel)
+        if self._seat is not None:
+            await self._seat.diagnose(checks)
 
     async def _look_again(self) -> None:
         await self._logged_in.wait()
         await self._looks.again()
+        if self._seat is not None:
+            self._seat.meeting.catch_up()
 
     async def _look_at_once(self) -> None:
         await self._logged_in.wait()
         await self._looks.again(after_seconds=0.0)
 
     async def make_call(self, destination: str) -> Call:
-        """Ring the operator's own phone, and the destination once it is picked up.
+        """Call somebody by the web phone; without one, ring the operator's own phone, and the destination once it is picked up.
 
         Args:
             destination: Digits, ``*``, ``#`` and a ``+`` in front; blanks, dashes, dots, slashes and brackets are taken out.
 
         Returns:
-            The call, as soon as the own phone rings.
+            The call, as soon as it is shown: the own phone rings, if it is not the web phone.
 
         Raises:
             InvalidArgumentError: The destination holds something that cannot be dialled.
@@ -372,6 +459,10 @@ class WebitelCtiProvider(BaseCtiProvider):
             CommandUnconfirmedError: No answer, and no call was shown.
         """
         number = check_destination(destination)
+        if self._seat is not None:
+            await self._seat.ready()
+            if self._seat.phone.connected:
+                return await self._seat.make_call(self._connected("make_call"), number)
         return await self._ask(AskedCall(number), lambda: self._webitel.call(number))
 
     async def _ask(self, asked: AskedCall, act: Callable[[], Awaitable[object]]) -> Call:
@@ -383,13 +474,48 @@ class WebitelCtiProvider(BaseCtiProvider):
         Args:
             call: The call.
         """
-        self._legs("drop_call", call)
+        legs = self._legs("drop_call", call)
         current = self.context.call(call.id) or call
         self._translator.dropping(current.id)
         count, refusals = await self._hang_up_all(current.id)
         # The end of one of them can end the others: only if none could be hung up it is a failure.
-        if len(refusals) == count:
+        if len(refusals) < count:
+            return
+        if self._seat is None or legs[0] not in self._seat.phone.calls:
             raise refusals[0]
+        # The engine does not know it, or does not any more.
+        await self._seat.phone.hang_up(legs[0])
+
+    async def answer_call(self, call: Call) -> None:
+        """Answer a call that rings at the web phone.
+
+        Args:
+            call: The call.
+
+        Raises:
+            NoSoundError: Its media cannot be begun; the cause says why. It goes on ringing.
+            CommandError: As for every verb.
+        """
+        if self._seat is None:
+            await super().answer_call(call)
+        else:
+            self._connected("answer_call")
+            await self._seat.answer(call)
+
+    async def set_mute(self, call: Call, on: bool) -> None:
+        """Switch the web phone's microphone off or on.
+
+        Args:
+            call: The call.
+            on: Whether it is to be off.
+
+        Raises:
+            CommandError: As for every verb.
+        """
+        if self._seat is None:
+            await super().set_mute(call, on)
+        else:
+            self._seat.mute(call, on)
 
     async def hold_call(self, call: Call) -> None:
         """Hold the leg that was picked up.
@@ -398,7 +524,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             call: The call.
         """
         leg = self._legs("hold_call", call)[0]
-        await self._webitel.hold(leg)
+        await self._ways.hold(leg)
 
     async def unhold_call(self, call: Call) -> None:
         """Take the leg back.
@@ -407,7 +533,7 @@ class WebitelCtiProvider(BaseCtiProvider):
             call: The call.
         """
         leg = self._legs("unhold_call", call)[0]
-        await self._webitel.unhold(leg)
+        await self._ways.unhold(leg)
 
     async def send_dtmf(self, call: Call, digits: str) -> None:
         """Send tones to the far end, as if the operator's phone had.
@@ -417,7 +543,9 @@ class WebitelCtiProvider(BaseCtiProvider):
             digits: One or more of ``0123456789*#ABCD``.
         """
         leg = self._legs("send_dtmf", call)[0]
-        await self._webitel.dtmf(leg, check_digits(digits))
+        await self._ways.send_digits(leg, check_digits(digits))
+        if self._seat is not None and self._webitel.call_of(leg) is None:
+            self._seat.pressed(call, digits)
 
     # ------------------------------------------------------------------ two calls, and sending one on
 
@@ -711,7 +839,10 @@ class WebitelCtiProvider(BaseCtiProvider):
     def _legs(self, verb: str, call: Call) -> tuple[str, ...]:
         """Find the own legs of a call: the one that commands go to, which was picked up, comes first."""
         known = self.context.call(call.id)
-        legs = self._webitel.legs.get(call.id if known is None else known.id, ())
+        call_id = call.id if known is None else known.id
+        legs = self._webitel.legs.get(call_id, ())
+        if not legs and self._seat is not None:
+            legs = self._seat.meeting.dialogs_of(call_id)
         if not legs:
             raise NotAllowedNowError(f"{verb} for call {call.id!r}", reason="the engine does not know it any more", command=verb)
         return legs
@@ -729,14 +860,16 @@ class WebitelCtiProvider(BaseCtiProvider):
         """Run a Webitel on loopback, with an outside world that answers when it is called.
 
         Yields:
-            It, with the operator 100.
+            It, with the operator 100, and the web phone of 103 where the extra ``media`` is installed and this is asyncio.
         """
         options = SimulatorOptions(far_answer_seconds=0.16, proxy_hold=True)
-        async with serve_webitel(control_port=None, options=options) as served:
+        verto_port = 0 if can_serve_web_phones() else None
+        async with serve_webitel(control_port=None, options=options, verto_port=verto_port) as served:
             # One that can be told from everything else: whoever looks for it where it may not be finds it.
             served.switchboard.set_account(served.presence, password=_SIMULATED_PASSWORD)
+            settings = {"webitel.connection_string": served.url, "webitel.hold_grace_seconds": 0.3}
             yield Simulation(
-                settings={"webitel.connection_string": served.url, "webitel.hold_grace_seconds": 0.3},
+                settings=settings,
                 user=CtiUser(
                     id="100",
                     name="User 100",
@@ -748,7 +881,8 @@ class WebitelCtiProvider(BaseCtiProvider):
                     "proxy-hold is switched on: a SIP profile without it, as known sites have, hides the far end's hold.",
                     "The far end's hold is certain when no HOLD of ours came within 0.3 s (webitel.hold_grace_seconds).",
                 ),
-                hides={"tones": "the engine tells the tones that the own leg hears, which are the operator's"},
+                hides=_HIDDEN,
+                web_phone=_simulated_web_phone(served, settings),
             )
 
     @classmethod
@@ -764,11 +898,14 @@ class WebitelCtiProvider(BaseCtiProvider):
         Yields:
             Where it listens and who can log in.
         """
-        async with serve_webitel(host, port, control_port) as served:
+        async with serve_webitel(host, port, control_port, verto_port=0 if can_serve_web_phones() else None) as served:
+            web_phones = ""
+            if served.verto_url is not None:
+                web_phones = f" Web phones at {served.verto_url} (Verto): accounts 103 and 104 have no other phone."
             yield (
                 f"Webitel engine at {served.url}, recordings at {served.recordings_url}, control port {served.control_port}."
                 " Accounts 100, 101, 102 (users) and 200 (administrator) in demo.local; the password is the number."
-                " The far end answers by itself."
+                f" The far end answers by itself.{web_phones}"
             )
 
     @classmethod

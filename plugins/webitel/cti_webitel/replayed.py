@@ -2,15 +2,19 @@
 
 The frames of the engine go through protocol and translator as they did. What the provider knew beside them is read from the
 commands that it sent: that a call was hung up, or sent on, by us; and what a look at the switch found.
+
+Frames of the web phone's signalling go through its own protocol, which says what Webitel's library calls back for its dialogs.
+What the provider made of both together depends on times that no capture has, and is not told again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cti_framework.clock import SessionClock
+from cti_framework.json_text import read_json
 from cti_framework.provider import ReplayLine
 from cti_framework.reports import Allowed, Report, Snapshot
 from cti_webitel.agents import agent_of
@@ -22,14 +26,19 @@ from cti_webitel.looks import LISTENING_FEATURES, FoundCalls
 from cti_webitel.started import started
 from cti_webitel.translator import Translator
 
+if TYPE_CHECKING:
+    from cti_webitel.web_phone.replayed import VertoReplay
+
 __all__ = ["replay_session"]
 
 _OF_LOG_IN: Final = frozenset({"auth", "login", "api account list"})
 _LOG_IN_SECONDS: Final = 15.0
+_PHONE: Final = "verto"
+"""What the provider calls the web phone's connection in its captures."""
 
 
 def replay_session(lines: Iterable[str]) -> Iterator[ReplayLine]:
-    """Go through a capture of the engine's WebSocket.
+    """Go through a capture of the engine's WebSocket, of the web phone's, or of both.
 
     Args:
         lines: The lines of a capture.
@@ -40,12 +49,78 @@ def replay_session(lines: Iterable[str]) -> Iterator[ReplayLine]:
     Raises:
         ProtocolError: A line is none of a capture.
     """
-    session = _Session()
+    session, sieve = _Session(), _Sieve(lines)
     protocol = None
-    for session.now, protocol, step in replay_steps(lines):
+    for session.now, protocol, step in replay_steps(sieve.of_engine()):
+        yield from sieve.take()
         yield from session.lines(protocol, step)
     if protocol is not None:
         yield from session.logged_in(protocol)
+    yield from sieve.take()
+
+
+class _Sieve:
+    """Parts the lines of a capture: those of the engine go on, those of the web phone are understood here.
+
+    What a connection is shows by its first frame, so its opening waits for that.
+
+    Args:
+        lines: The lines of a capture.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = lines
+        self._opened: dict[object, str] = {}
+        self._of_phone: set[object] = set()
+        self._told: list[ReplayLine] = []
+        self._replay: VertoReplay | None = None
+
+    def of_engine(self) -> Iterator[str]:
+        """Give the engine's lines; an empty one for each that is none, so that they keep their numbers."""
+        for line in self._lines:
+            entry = _read(line)
+            client, direction = entry.get("conn"), entry.get("dir")
+            if client == _PHONE or (isinstance(entry.get("frame"), dict) and "jsonrpc" in entry["frame"]):
+                self._of_phone.add(client)
+            if client in self._of_phone:
+                if self._opened.pop(client, None) is not None:
+                    yield ""
+                self._understand(client, str(direction), entry)
+                yield ""
+            elif direction == "open":
+                if client in self._opened:
+                    yield self._opened[client]
+                self._opened[client] = line
+            else:
+                opened = self._opened.pop(client, None)
+                if opened is not None:
+                    yield opened
+                yield line
+        yield from self._opened.values()
+
+    def take(self) -> list[ReplayLine]:
+        """Take what the web phone's lines have told since."""
+        told, self._told = self._told, []
+        return told
+
+    def _understand(self, client: object, direction: str, entry: Mapping[str, Any]) -> None:
+        if self._replay is None:
+            # The signalling is loaded for captures that hold some.
+            from cti_webitel.web_phone.replayed import VertoReplay
+
+            self._replay = VertoReplay()
+        milliseconds = entry.get("t")
+        at_seconds = milliseconds / 1000 if isinstance(milliseconds, (int, float)) else 0.0
+        self._told += self._replay.feed(client, direction, entry.get("frame"), at_seconds)
+
+
+def _read(line: str) -> dict[str, Any]:
+    try:
+        entry = read_json(line) if line.strip() else None
+    except ValueError:
+        # Whoever takes it says what is wrong with it.
+        entry = None
+    return entry if isinstance(entry, dict) else {}
 
 
 class _Session:

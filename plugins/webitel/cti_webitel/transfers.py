@@ -24,6 +24,7 @@ from cti_webitel.engine.client import Webitel
 from cti_webitel.engine.headers import OTHER_LEG
 from cti_webitel.engine.snapshot import read_dump
 from cti_webitel.translator import Translator
+from cti_webitel.ways import Ways
 
 __all__ = ["Transfers"]
 
@@ -41,6 +42,7 @@ class Transfers:
         context: The session's.
         webitel: The engine's client.
         translator: Told what is going on, for the causes of ends.
+        ways: Holds legs and takes them back, each by its own way.
         legs_of: Finds the own legs of a call, the one that was picked up first; raises where there is none.
         until: Waits until the line shows something; tells whether it did in time.
         start: Runs something in the connection's tasks, if there is a connection.
@@ -53,6 +55,7 @@ class Transfers:
         webitel: Webitel,
         translator: Translator,
         *,
+        ways: Ways,
         legs_of: Callable[[str, Call], tuple[str, ...]],
         until: Callable[[Callable[[], bool], float], Awaitable[bool]],
         start: Callable[..., None],
@@ -61,6 +64,7 @@ class Transfers:
         self._context = context
         self._webitel = webitel
         self._translator = translator
+        self._ways = ways
         self._legs_of = legs_of
         self._until = until
         self._start = start
@@ -82,7 +86,7 @@ class Transfers:
         """
         if self._is_held(call.id):
             return False
-        await self._webitel.hold(self._legs_of(verb, call)[0])
+        await self._ways.hold(self._legs_of(verb, call)[0])
         await self._confirmed(verb, call.id, "hold", lambda: self._is_held(call.id) or not self._is_up(call.id))
         self._must_be_up(verb, call.id)
         return True
@@ -99,7 +103,7 @@ class Transfers:
         """
         if not self._is_held(call.id):
             return
-        await self._webitel.unhold(self._legs_of(verb, call)[0])
+        await self._ways.unhold(self._legs_of(verb, call)[0])
         await self._confirmed(verb, call.id, "unhold", lambda: not self._is_held(call.id))
 
     async def complete(self, call: Call, consult_call: Call) -> None:
@@ -231,7 +235,7 @@ class Transfers:
             # Another program may have completed the transfer: then this call, too, is about to end.
             if await self._until(lambda: not self._may_be_taken_back(call.id), _ON_THE_WAY_SECONDS):
                 return
-            await self._webitel.unhold(self._legs_of("take_back", call)[0])
+            await self._ways.unhold(self._legs_of("take_back", call)[0])
             await self._until(lambda: not self._is_held(call.id), self._confirm_seconds)
         except CommandError as error:
             # Somebody else may have been quicker.

@@ -73,7 +73,7 @@ from cti_webitel.engine.headers import (
     WEBITEL_CALL,
 )
 
-__all__ = ["Translator", "attributes_of", "direction_of", "parties_of"]
+__all__ = ["Translator", "attributes_of", "direction_of", "is_dialled", "parties_of"]
 
 _NOTHING: Final[tuple[Report, ...]] = ()
 _ABOUT_CALL: Final = (
@@ -312,7 +312,7 @@ class Translator:
         answered = _answered(at=at, call_id=call.uuid)
         news = self._news(call, shown, at)
         told = (answered,) if news is None else (answered, news)
-        if call.direction is not WebitelDirection.INBOUND and not shown.listening:
+        if call.direction is not WebitelDirection.INBOUND and not shown.listening and not is_dialled(call):
             return told
         # Also where no bridge is told of: a queue, or an announcement that the switch itself speaks.
         shown.connected = True
@@ -323,7 +323,8 @@ class Translator:
         shown = self._remember(call)
         at = self._clock.now()
         news = self._news(call, shown, at)
-        if callback.trigger == "CHANNEL_BRIDGE":
+        # A call that he dialled himself was connected when its leg was answered, a moment before.
+        if callback.trigger == "CHANNEL_BRIDGE" and not (shown.connected and is_dialled(call)):
             shown.connected = True
             connected = _connected(at=at, call_id=call.uuid)
             return (connected,) if news is None else (news, connected)
@@ -475,6 +476,20 @@ def direction_of(call: WebitelCall) -> CallDirection:
         The direction.
     """
     return CallDirection.IN if call.direction is WebitelDirection.INBOUND else CallDirection.OUT
+
+
+def is_dialled(call: WebitelCall) -> bool:
+    """Tell whether the operator dialled it on a phone of his own: then that leg is answered when the other side is.
+
+    The leg of a call that a program asked for is one that the switch made (facts: webitel-protocol 4.5).
+
+    Args:
+        call: As the frames told it.
+
+    Returns:
+        Whether.
+    """
+    return call.headers.get(CALL_DIRECTION) == "inbound"
 
 
 def _data_of(call: WebitelCall) -> tuple[str | None, ...]:

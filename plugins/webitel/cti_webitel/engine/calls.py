@@ -18,7 +18,7 @@ from the merged headers only when a callback is raised: most frames raise none.
 ====================  =====================================================================================================
 frame                 callbacks
 ====================  =====================================================================================================
-CHANNEL_CREATE        ``OnNewCall``; nothing for another leg of a known call
+CHANNEL_CREATE        ``OnNewCall``; ``OnNewLeg`` for another leg of a known call
 CHANNEL_ANSWER        ``OnAcceptCall`` for the first leg that answers; of an incoming call ``OnBridgeCall`` after it, because
                       the called side gets no ``CHANNEL_BRIDGE``
 CHANNEL_BRIDGE        ``OnBridgeCall``
@@ -85,6 +85,7 @@ from cti_webitel.engine.callbacks import (
     OnHangupCall,
     OnHoldCall,
     OnNewCall,
+    OnNewLeg,
     OnStartRecordCall,
     OnStopRecordCall,
     OnUnBridgeCall,
@@ -575,7 +576,8 @@ class CallTable:
             return (*evicted, OnNewCall(self._told(call), "CHANNEL_CREATE", uuid))
         leg = self._add_leg(uuid, call, dict(frame))
         leg.begun = True
-        return (*evicted, *self._learn_identifier(leg, frame))
+        learnt = self._learn_identifier(leg, frame)
+        return (*evicted, *learnt, OnNewLeg(self._told(call), "CHANNEL_CREATE", uuid))
 
     def _adopt(self, uuid: str, frame: dict[str, Any], event: str, handler: _Handler, now: float) -> Sequence[Callback]:
         webitel_key, channel_key = frame.get(WEBITEL_CALL), frame.get(CHANNEL_CALL_UUID)

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from cti_framework.errors import CommandError, CommandRefusedError, InvalidArgumentError
-from cti_webitel.engine.callbacks import CallCallback, OnSubscriptionLost, WebitelUser
+from cti_webitel.engine.callbacks import CallCallback, OnSubscriptionLost, WebitelCall, WebitelUser
 from cti_webitel.engine.commands import (
     CallCentreCommands,
     CallCommands,
@@ -102,6 +102,28 @@ class Webitel(
     def legs(self) -> Mapping[str, tuple[str, ...]]:
         """The own legs of each open call, by its identifier: one a device that rings; one that was picked up comes first."""
         return self._protocol.sight().calls
+
+    def call_of(self, leg: str) -> str | None:
+        """Find the open call that an own leg belongs to.
+
+        Args:
+            leg: The leg's ``Unique-ID``.
+
+        Returns:
+            The call's identifier; ``None``: no open call has such a leg, as far as is known.
+        """
+        return self._protocol.call_of(leg)
+
+    def call_told(self, leg: str) -> WebitelCall | None:
+        """Tell the open call that an own leg belongs to.
+
+        Args:
+            leg: The leg's ``Unique-ID``.
+
+        Returns:
+            The call as it is now; ``None`` as for `call_of`.
+        """
+        return self._protocol.call_told(leg)
 
     async def look(self, *, forget_gone: bool = True) -> tuple[tuple[SeenLeg, ...], tuple[CallCallback, ...]]:
         """Ask the switch for the own legs, and agree with its answer.

@@ -7,6 +7,7 @@ from typing import Final
 ANSWER_STATE: Final = "Answer-State"
 ANSWERED_TIME: Final = "Caller-Channel-Answered-Time"
 ATTENDED_TRANSFER: Final = "variable_w_jsclient_xtransfer"
+AUTO_ANSWER: Final = "variable_w_jsclient_auto_answer"
 BILL_SECONDS: Final = "variable_billsec"
 BRIDGE_A: Final = "Bridge-A-Unique-ID"
 BRIDGE_B: Final = "Bridge-B-Unique-ID"

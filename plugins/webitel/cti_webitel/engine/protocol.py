@@ -68,6 +68,7 @@ from cti_webitel.engine.callbacks import (
     OnUserLogin,
     OnUserStatusChange,
     OnVideoChangeWebRTCCall,
+    WebitelCall,
     WebitelUser,
 )
 from cti_webitel.engine.calls import CallTable
@@ -251,6 +252,29 @@ class EngineProtocol:
     def call_ids(self) -> frozenset[str]:
         """The identifiers of the calls that are open."""
         return self._calls.call_ids
+
+    def call_of(self, leg_uuid: str) -> str | None:
+        """Find the open call that an own leg belongs to.
+
+        Args:
+            leg_uuid: The leg.
+
+        Returns:
+            The call's identifier; ``None``: no open call has such a leg, as far as is known.
+        """
+        leg = self._calls.legs.get(leg_uuid)
+        return None if leg is None else leg.call.uuid
+
+    def call_told(self, leg_uuid: str) -> WebitelCall | None:
+        """Tell the open call that an own leg belongs to.
+
+        Args:
+            leg_uuid: The leg.
+
+        Returns:
+            The call as it is now; ``None`` as for `call_of`.
+        """
+        return self._calls.told(leg_uuid) if leg_uuid in self._calls.legs else None
 
     def sight(self) -> Sighting:
         """Note what is known of legs, before the switch is asked for them.

@@ -7,6 +7,7 @@
 `users`         the accounts of the domain, and the callbacks about them
 `account`       the callbacks about the connection and its own account
 `events`        what was subscribed to, and what others send
+`web_phone`     the callbacks about the web phone's dialogs, which the engine knows nothing of
 ==============  ====================================================================================================
 
 `Callback.payload` gives the JSON value that the library passes to its consumer, byte for byte the same keys, so that a capture
@@ -46,6 +47,7 @@ from cti_webitel.engine.callbacks.calls import (
     OnHangupCall,
     OnHoldCall,
     OnNewCall,
+    OnNewLeg,
     OnStartRecordCall,
     OnStopRecordCall,
     OnUnBridgeCall,
@@ -55,11 +57,13 @@ from cti_webitel.engine.callbacks.calls import (
 )
 from cti_webitel.engine.callbacks.events import OnCustomMessage, OnDomainChange, OnServerEvent
 from cti_webitel.engine.callbacks.users import OnAddUser, OnRemoveUser, OnUserStatusChange, UserCallback, WebitelUser
+from cti_webitel.engine.callbacks.web_phone import OnDestroyWebRtcCall, OnNewWebRtcCall, OnVideoWebRtcCall, WebRtcCallback
 
 __all__ = [
     "CALLBACKS",
     "CALL_ERROR",
     "NO_PAYLOAD",
+    "WEB_PHONE_CALLBACKS",
     "AccountCallback",
     "CallCallback",
     "Callback",
@@ -70,6 +74,7 @@ __all__ = [
     "OnBridgeCall",
     "OnConnect",
     "OnCustomMessage",
+    "OnDestroyWebRtcCall",
     "OnDisconnect",
     "OnDomainChange",
     "OnDtmfCall",
@@ -79,6 +84,8 @@ __all__ = [
     "OnHangupCall",
     "OnHoldCall",
     "OnNewCall",
+    "OnNewLeg",
+    "OnNewWebRtcCall",
     "OnReady",
     "OnRemoveUser",
     "OnServerEvent",
@@ -92,8 +99,10 @@ __all__ = [
     "OnUserStatusChange",
     "OnUuidCall",
     "OnVideoChangeWebRTCCall",
+    "OnVideoWebRtcCall",
     "SilencedBy",
     "UserCallback",
+    "WebRtcCallback",
     "WebitelCall",
     "WebitelCallState",
     "WebitelDirection",
@@ -124,6 +133,7 @@ CALLBACKS: Final[tuple[type[Callback], ...]] = (
     OnVideoChangeWebRTCCall,
     OnFarHoldCall,
     OnFarUnholdCall,
+    OnNewLeg,
     OnServerEvent,
     OnCustomMessage,
     OnDomainChange,
@@ -132,3 +142,6 @@ CALLBACKS: Final[tuple[type[Callback], ...]] = (
     OnAuthTimeout,
 )
 """Every callback that the engine's side can tell."""
+
+WEB_PHONE_CALLBACKS: Final[tuple[type[WebRtcCallback], ...]] = (OnNewWebRtcCall, OnVideoWebRtcCall, OnDestroyWebRtcCall)
+"""Every callback that the web phone's side can tell."""

@@ -19,6 +19,7 @@ __all__ = [
     "OnHangupCall",
     "OnHoldCall",
     "OnNewCall",
+    "OnNewLeg",
     "OnStartRecordCall",
     "OnStopRecordCall",
     "OnUnBridgeCall",
@@ -58,6 +59,14 @@ class OnNewCall(CallCallback):
     name = "onNewCall"
 
     adopted: bool = False
+
+
+@attrs.frozen
+class OnNewLeg(CallCallback):
+    """Another device of the account rings for a call that is known: ``leg_uuid`` is its leg. The library says nothing of it."""
+
+    name = "onNewLeg"
+    ours = True
 
 
 @attrs.frozen
