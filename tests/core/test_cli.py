@@ -639,7 +639,9 @@ def test_wrong_usage_is_told(cti: Any, arguments: tuple[str, ...]) -> None:
     assert "secret-without-key" not in ran.err
 
 
-@pytest.mark.parametrize("command", ["demo", "providers", "doctor", "simulate", "listen", "call", "phone", "recordings", "replay"])
+@pytest.mark.parametrize(
+    "command", ["demo", "providers", "doctor", "simulate", "listen", "call", "phone", "recordings", "replay"]
+)
 def test_help_explains_with_examples(cti: Any, command: str) -> None:
     ran = cti(command, "--help")
     assert ran.code == 0
