@@ -117,11 +117,16 @@ async def test_fifty_calls_leave_nothing() -> None:
         async with AiortcPeer(LOOPBACK, source=Tone(440)) as caller, AiortcPeer(LOOPBACK, source=Tone(700)) as callee:
             await connect(caller, callee)
 
+    def peers() -> set[int]:
+        gc.collect()
+        return {id(found) for found in gc.get_objects() if isinstance(found, AiortcPeer)}
+
+    # Other tests of this process may have left some on purpose: faulty providers are among them.
+    before = peers()
     async with nothing_left():
         for _ in range(50):
             await call()
-    gc.collect()
-    assert [found for found in gc.get_objects() if isinstance(found, AiortcPeer)] == []
+    assert peers() <= before
 
 
 @pytest.mark.parametrize("turns", range(0, 100, 4))
