@@ -129,13 +129,15 @@ def measure(before: MediaCounters | None, now: MediaCounters) -> MediaQuality:
         now: The later one.
 
     Returns:
-        The quality. Counters that fell, because the other side began a new stream, count from zero again.
+        The quality. Counters that fell, because the other side began a new stream, count from zero again. Where something came
+        before, and nothing did in this time, all of it is lost: what is missing is counted only once something comes again.
     """
     if before is None or now.packets_received < before.packets_received or now.packets_sent < before.packets_sent:
         before = MediaCounters(at_seconds=before.at_seconds if before is not None else now.at_seconds)
     received = now.packets_received - before.packets_received
     lost = max(now.packets_lost - before.packets_lost, 0)
-    loss = lost / (received + lost) if lost else 0.0
+    fell_silent = received == 0 and before.packets_received > 0 and now.at_seconds > before.at_seconds
+    loss = lost / (received + lost) if lost else float(fell_silent)
     remote_loss = None
     if now.remote_packets_lost is not None:
         sent = now.packets_sent - before.packets_sent

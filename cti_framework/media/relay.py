@@ -172,7 +172,7 @@ class RelayPeer(MediaPeer):
         self._enter(MediaState.FAILED, error)
 
     def told_counters(self, counters: MediaCounters) -> MediaQuality:
-        """Take the party's counters; what they say of the time since the last ones is told as ``QualityMeasured``.
+        """Take the party's counters; what they say of the time since the last ones is told as ``QualityMeasured``, unless held.
 
         Args:
             counters: What the party counted so far.
@@ -182,7 +182,8 @@ class RelayPeer(MediaPeer):
         """
         quality = measure(self._counters, counters)
         self._counters = counters
-        self._tell(QualityMeasured(quality))
+        if not self._held:
+            self._tell(QualityMeasured(quality))
         return quality
 
     def _switched(self) -> None:

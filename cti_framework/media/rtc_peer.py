@@ -295,7 +295,9 @@ class AiortcPeer(MediaPeer):
         while True:
             await asyncio.sleep(self._settings.quality_interval_seconds)
             now = await connection.counters()
-            self._tell(QualityMeasured(measure(before, now)))
+            if not self._held:
+                # Who holds may be sent nothing at all, and hears none of it.
+                self._tell(QualityMeasured(measure(before, now)))
             before = now
 
     async def _close(self) -> None:

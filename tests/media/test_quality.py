@@ -87,3 +87,13 @@ def test_packets_that_came_twice_are_no_loss() -> None:
 def test_held_calls_send_nothing() -> None:
     before = MediaCounters(at_seconds=1, packets_sent=50, remote_packets_lost=3)
     assert measure(before, MediaCounters(at_seconds=2, packets_sent=50, remote_packets_lost=5)).remote_loss == 0
+
+
+def test_a_stream_that_fell_silent_is_all_loss() -> None:
+    before = MediaCounters(at_seconds=1, packets_received=50)
+    silent = measure(before, MediaCounters(at_seconds=6, packets_received=50))
+    assert (silent.loss, silent.packets_received) == (1.0, 0)
+    assert silent.mos < 1.5
+    # Of one that never began nothing can be said.
+    assert measure(MediaCounters(at_seconds=1), MediaCounters(at_seconds=6)).loss == 0
+    assert measure(before, MediaCounters(at_seconds=6, packets_received=300, packets_lost=250)).loss == 0.5

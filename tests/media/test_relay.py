@@ -131,8 +131,12 @@ async def test_its_quality_is_told() -> None:
         peer.told_counters(MediaCounters(at_seconds=1, packets_received=50))
         quality = peer.told_counters(MediaCounters(at_seconds=2, packets_received=90, packets_lost=10))
         assert (await peer.statistics()).packets_received == 90
-    assert quality.loss == pytest.approx(0.2)
-    assert notices[-1] == QualityMeasured(quality)
+        assert quality.loss == pytest.approx(0.2)
+        assert notices[-1] == QualityMeasured(quality)
+        peer.hold()
+        # Who holds is sent nothing, and hears none of it.
+        assert peer.told_counters(MediaCounters(at_seconds=3, packets_received=90, packets_lost=10)).loss == 1
+        assert notices[-1] == QualityMeasured(quality)
 
 
 async def test_a_party_that_never_answers() -> None:
