@@ -11,6 +11,7 @@ import pytest
 from cti_framework.calls import CallDirection, CallFeature, CallState, Side
 from cti_framework.errors import CommandError, CommandRefusedError, CommandStage, CommandUnconfirmedError
 from cti_framework.events import CallConnected, CallFinished, CallStarted, DtmfEntered, ErrorOccurred, WebRtcStarted
+from cti_framework.media.errors import SdpError
 from tests.webitel.sessions import FAR, OWN, Tap
 from tests.webitel.verto_server import OFFER
 from tests.webitel.web_phone_bench import SDP, PhoneBench, hasten, phone_bench, ring_alone, ring_both, talk
@@ -83,6 +84,31 @@ async def test_a_call_that_the_engine_does_not_show() -> None:
         await bench.until(lambda: bench.told(CallConnected))
         await bench.server.say("verto.bye", callID=dialog, causeCode=16, cause="NORMAL_CLEARING")
         await bench.until(lambda: bench.told(CallFinished))
+
+
+async def test_media_before_the_answer_is_the_calls_media() -> None:
+    """The answer has none then; where it repeats it, the sound that is there goes on."""
+    async with phone_bench() as bench:
+        dialog = await dial(bench, by_engine=False)
+        await bench.server.say("verto.media", callID=dialog, sdp=OFFER)
+        await bench.until(lambda: "set_remote" in bench.peers.of(dialog).steps)
+        await bench.server.say("verto.answer", callID=dialog, sdp=OFFER)
+        await bench.until(lambda: bench.told(CallConnected))
+        await nothing_more(bench)
+        assert bench.peers.of(dialog).steps.count("set_remote") == 1
+        assert bench.told(ErrorOccurred) == []
+        assert "verto.bye" not in bench.server.methods()
+
+
+async def test_an_answer_that_says_nothing_of_media_ends_the_call() -> None:
+    """It would be silent, and look like any other."""
+    async with phone_bench() as bench:
+        dialog = await dial(bench, by_engine=False)
+        await bench.server.say("verto.answer", callID=dialog)
+        asked = await bench.server.asked("verto.bye")
+        assert asked["params"]["dialogParams"]["callID"] == dialog
+        await bench.until(lambda: bench.told(ErrorOccurred))
+        assert [type(told.error) for told in bench.told(ErrorOccurred)] == [SdpError]
 
 
 async def test_a_number_that_nobody_has() -> None:

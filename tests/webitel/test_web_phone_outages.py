@@ -22,9 +22,15 @@ from cti_framework.events import (
     WebRtcStarted,
     WebRtcVideoStarted,
 )
-from cti_framework.media.errors import DeviceNotFoundError, IceFailedError, MediaError, MediaUnavailableError
+from cti_framework.media.errors import (
+    DeviceNotFoundError,
+    IceFailedError,
+    MediaConnectionError,
+    MediaError,
+    MediaUnavailableError,
+)
 from cti_framework.media.quality import MediaCounters, MediaQuality
-from cti_framework.media.values import AudioFailed, QualityMeasured
+from cti_framework.media.values import AudioFailed, MediaState, QualityMeasured
 from cti_webitel.settings import WebitelUserSettings
 from cti_webitel.simulator import serve_webitel
 from cti_webitel.verto.errors import SessionTakenError
@@ -283,6 +289,40 @@ async def test_media_that_breaks_is_made_anew_once() -> None:
         assert "verto.bye" not in bench.server.methods()
 
 
+async def test_new_media_that_does_not_come_to_be_is_told() -> None:
+    """The call is silent then, and nobody would know: it is not tried over and over."""
+    async with phone_bench() as bench:
+        leg = await talk(bench)
+        peer = bench.peers.of(leg)
+        peer.fail(IceFailedError("The network changed."))
+        await bench.until(lambda: peer.steps[-2:] == ["restart", "set_remote"])
+        peer.fail(IceFailedError("There is no way any more."))
+        await bench.until(lambda: bench.told(ErrorOccurred))
+        (told,) = bench.told(ErrorOccurred)
+        assert (str(told.error.message), told.call.id) == ("There is no way any more.", bench.call().id)
+        assert bench.server.methods().count("verto.modify") == 1
+        # The server's own offer of new media is another beginning.
+        await bench.server.say("verto.attach", callID=leg, sdp=OFFER)
+        await bench.server.asked("verto.attach")
+        # The server's answer to that goes before the next one.
+        await bench.phone.client.ping()
+        peer.fail(IceFailedError("Nor that."))
+        await bench.server.asked("verto.modify", 2)
+
+
+async def test_new_media_that_the_other_side_ends_too_is_told() -> None:
+    async with phone_bench() as bench:
+        leg = await talk(bench)
+        peer = bench.peers.of(leg)
+        peer.end()
+        await bench.until(lambda: peer.steps[-2:] == ["restart", "set_remote"])
+        peer._enter(MediaState.CONNECTING)
+        peer.end()
+        await bench.until(lambda: bench.told(ErrorOccurred))
+        assert isinstance(bench.told(ErrorOccurred)[0].error, MediaConnectionError)
+        assert bench.server.methods().count("verto.modify") == 1
+
+
 async def test_media_that_the_other_side_ends_alone_is_made_anew() -> None:
     async with phone_bench() as bench:
         leg = await talk(bench)
@@ -355,6 +395,19 @@ def test_what_shows_video(theirs: str, shows: bool) -> None:
 
 
 # --- settings
+
+
+async def test_a_call_that_came_beside_another_is_heard_when_nobody_talks_any_more() -> None:
+    async with phone_bench() as bench:
+        first = await talk(bench)
+        second = bench.ring_engine().uuid
+        await bench.ring_phone(second)
+        await bench.until(lambda: len(bench.model.calls) == 2)
+        assert bench.peers.rings == []
+        await bench.server.say("verto.bye", callID=first, causeCode=16, cause="NORMAL_CLEARING")
+        await bench.until(lambda: bench.peers.rings == [second])
+        await bench.server.say("verto.bye", callID=second, causeCode=16, cause="NORMAL_CLEARING")
+        await bench.until(lambda: bench.peers.rings == [])
 
 
 async def test_sound_off() -> None:

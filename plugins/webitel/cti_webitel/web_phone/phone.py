@@ -28,6 +28,7 @@ from cti_framework.errors import (
     NotAllowedNowError,
     NotConnectedError,
 )
+from cti_framework.media.errors import MediaConnectionError, SdpError
 from cti_framework.media.values import (
     AudioFailed,
     MediaConnected,
@@ -98,7 +99,7 @@ class WebPhone:
         media: Makes the calls' media.
         on_news: Told what becomes of its calls, and of its connection. It must be quick and must not raise.
         on_callback: Told the dialogs in the words of Webitel's library.
-        rings: Whether an incoming call is heard, where nobody talks already.
+        rings: Whether an incoming call is heard: while somebody talks here it waits, and is heard once nobody does.
         shows_video: Whether video is told of, where both sides have agreed on it.
         clock: The clock of the calls' times.
         policy: How long to wait between attempts to connect.
@@ -142,6 +143,8 @@ class WebPhone:
         self._log = log if log is not None else structlog.get_logger("cti_webitel.web_phone")
         self._sounds = Sounds(media, self._heard_of, self._log)
         self._calls: dict[str, PhoneCall] = {}
+        # Those that came while somebody talked here. They are heard when nobody does any more.
+        self._unheard: set[str] = set()
         self._tasks: TaskGroup | None = None
         self.client = VertoClient(
             url,
@@ -496,6 +499,10 @@ class WebPhone:
             return
         if signal.sdp is not None:
             self._accept(call.id, signal.sdp)
+        elif not call.is_described:
+            # It comes without one only where media came before it (facts: verto, Calls).
+            error = SdpError("The server said that the call is answered, and nothing of its media.")
+            self.start(self._without_sound, call, error)
         self._active(call)
 
     def _learn(self, signal: Displayed | HoldChanged) -> None:
@@ -510,8 +517,14 @@ class WebPhone:
 
     def _accept(self, call_id: str, sdp: str) -> None:
         call = self._calls.get(call_id)
-        if call is not None:
-            self.start(self._accept_now, call, sdp)
+        if call is None:
+            return
+        if call.is_described:
+            # Of one offer there is one answer: the sound that is there goes on.
+            self._log.debug("webitel.web_phone.described_again", call_id=call_id)
+            return
+        call.is_described = True
+        self.start(self._accept_now, call, sdp)
 
     async def _accept_now(self, call: PhoneCall, sdp: str) -> None:
         try:
@@ -554,27 +567,43 @@ class WebPhone:
         self._on_callback(call.about(OnDestroyWebRtcCall))
         self._on_news(CallOver(call, signal))
         self.start(self._sounds.end, call)
+        self._ring_unheard()
 
     async def _forget(self, call: PhoneCall) -> None:
         """Let go of a call of which the server never knew."""
         if self._calls.pop(call.id, None) is not None:
             self._on_callback(call.about(OnDestroyWebRtcCall))
         await self.discard(call)
+        self._ring_unheard()
 
     async def _attach(self, offered: Attached) -> str | None:
         call = self._calls.get(offered.call_id)
         if call is None:
             return None
         sdp = await self._sounds.answer_again(call, offered.sdp)
+        call.was_mended = False
         self._show_video(call)
         self._changed(call)
         return sdp
 
     def _ring(self, call: PhoneCall) -> None:
-        if not self._rings or call.is_over or any(other.has_media for other in self._calls.values() if other is not call):
+        if not self._rings or call.is_over:
             return
+        if any(other.has_media for other in self._calls.values() if other is not call):
+            self._unheard.add(call.id)
+            return
+        self._unheard.discard(call.id)
         call.silenced = anyio.Event()
         self.start(self._ring_until_silenced, call)
+
+    def _ring_unheard(self) -> None:
+        """Let those be heard that still ring, where nobody talks any more."""
+        for call_id in tuple(self._unheard):
+            call = self._calls.get(call_id)
+            if call is None or call.is_answering or call.silenced.is_set() or not self._is_state(call_id, DialogState.RINGING):
+                self._unheard.discard(call_id)
+            else:
+                self._ring(call)
 
     async def _ring_until_silenced(self, call: PhoneCall) -> None:
         try:
@@ -608,7 +637,7 @@ class WebPhone:
             return
         match notice:
             case MediaConnected():
-                call.was_connected = True
+                call.was_connected, call.was_mended = True, False
             case QualityMeasured(quality=quality):
                 self._on_news(CallMeasured(call, quality))
             case AudioFailed(error=error):
@@ -638,10 +667,14 @@ class WebPhone:
             await self._mend(call, None)
 
     async def _mend(self, call: PhoneCall, error: CtiError | None) -> None:
-        """Begin new media for a call whose media broke. Without a connection nothing is done: the next one brings some."""
+        """Begin new media, once, for a call whose media broke. Without a connection nothing is done: the next one brings some."""
         if call.is_over or call.is_mending or not self.is_talked_on(call.id):
             return
-        call.is_mending = True
+        if call.was_mended:
+            # New media did not help: from here on it is silent, and somebody has to know.
+            self._trouble(call, error or MediaConnectionError("The other side ended the new media, too, and not the call."))
+            return
+        call.is_mending = call.was_mended = True
         reason = None if error is None else str(error)
         self._log.warning("webitel.web_phone.media_lost", call_id=call.id, reason=reason)
         try:

@@ -56,7 +56,9 @@ class PhoneCall:
         has_media: Its media was begun: source and sink are in use.
         has_video: Both sides have agreed on video.
         peer: Its media; ``None``: none was begun, or it is over.
+        is_described: The server has said what its media is like, in answer to our offer.
         was_connected: Sound has flown in it.
+        was_mended: New media was made for it, and no sound has flown in that yet.
         is_answering: It is being answered.
         is_mending: New media is being made for it.
         is_video_told: Whoever listens knows of the video.
@@ -70,6 +72,7 @@ class PhoneCall:
         "id",
         "is_answered",
         "is_answering",
+        "is_described",
         "is_held",
         "is_incoming",
         "is_mending",
@@ -84,6 +87,7 @@ class PhoneCall:
         "silenced",
         "variables",
         "was_connected",
+        "was_mended",
     )
 
     def __init__(self, call_id: str, *, is_incoming: bool, began_at: datetime, number: str = "", offer: str = "") -> None:
@@ -96,7 +100,7 @@ class PhoneCall:
         self.variables: dict[str, str] = {}
         self.offer = offer
         self.is_answered = self.is_held = self.is_muted = self.is_over = False
-        self.has_media = self.has_video = self.was_connected = False
+        self.has_media = self.has_video = self.was_connected = self.was_mended = self.is_described = False
         self.is_answering = self.is_mending = self.is_video_told = False
         self.peer: MediaPeer | None = None
         self.silenced = anyio.Event()
