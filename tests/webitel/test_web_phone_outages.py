@@ -202,6 +202,47 @@ async def test_the_session_is_taken_over() -> None:
         await bench.until(lambda: bench.phone.connected)
 
 
+async def test_no_microphone_is_open_for_a_call_that_another_program_has() -> None:
+    async with phone_bench() as bench:
+        leg = await talk(bench)
+        await bench.server.say("verto.punt")
+        await bench.until(lambda: bench.told(WebRtcDestroyed))
+        assert bench.peers.open == 0
+        assert bench.peers.of(leg).steps[-1] == "close"
+        assert bench.call().state is CallState.CONNECTED
+        assert MUTE not in bench.call().features
+
+
+async def test_a_call_that_came_back_too_late_for_the_phone_has_sound_again() -> None:
+    """The phone was refused, so its microphone was closed; who connects once more is let in, and has the same session."""
+    async with phone_bench() as bench:
+        leg = await talk(bench)
+        bench.server.refusals["login"] = REFUSED
+        bench.server.sockets[-1].cut()
+        await bench.until(lambda: bench.peers.open == 0)
+        bench.server.refusals.clear()
+        await bench.model.disconnect()
+        await bench.model.connect()
+        await bench.server.asked("verto.attach")
+        await bench.until(lambda: leg in bench.phone.calls and bench.phone.calls[leg].has_media)
+        assert bench.peers.open == 1
+
+
+async def test_no_microphone_is_open_for_a_call_that_ended_while_the_phone_is_away() -> None:
+    async with phone_bench() as bench:
+        leg = await talk(bench)
+        vars(bench.server)["log_in"] = _no_answer
+        bench.server.sockets[-1].cut()
+        await bench.until(lambda: not bench.phone.connected)
+        bench.simulator.switchboard.hang_up(leg)
+        await bench.until(lambda: bench.told(CallFinished) and bench.peers.open == 0)
+        assert "verto.bye" not in bench.server.methods()
+
+
+async def _no_answer(*_: object) -> None:
+    return
+
+
 async def test_what_was_wrong_before_the_log_in_is_told_after_it() -> None:
     async with phone_bench(before=lambda _, server: server.refusals.update(login=REFUSED)) as bench:
         await bench.until(lambda: bench.told(ErrorOccurred))

@@ -162,7 +162,7 @@ class WebPhone:
         self._keeper = PhoneKeeper(
             self.client,
             on_back=lambda: self._on_news(PhoneBack()),
-            on_lost=lambda error, goes_on: self._on_news(PhoneLost(error, goes_on)),
+            on_lost=self._lost,
             policy=policy or ReconnectPolicy(),
             log=self._log,
         )
@@ -377,8 +377,9 @@ class WebPhone:
             if not call.is_over:
                 await self.client.hang_up(call.id)
         except CommandError as error:
-            # After the next log in the server says whether it has it.
+            # After the next log in the server says whether it has it. Until then no microphone is open for it.
             self._log.warning("webitel.web_phone.not_hung_up", call_id=call.id, **error.describe())
+            await self._sounds.end(call)
 
     def mute(self, call_id: str, on: bool) -> None:
         """Switch the microphone of a call off or on. Nothing is sent.
@@ -465,6 +466,18 @@ class WebPhone:
                     self._ended(signal)
                 case _:
                     pass
+
+    def _lost(self, error: CtiError, goes_on: bool) -> None:
+        if not goes_on:
+            # Nobody brings their sound back, and a microphone is not left open for nobody.
+            for call in self._calls.values():
+                call.silenced.set()
+                self.start(self._end_sound, call)
+        self._on_news(PhoneLost(error, goes_on))
+
+    async def _end_sound(self, call: PhoneCall) -> None:
+        await self._sounds.end(call)
+        self._changed(call)
 
     def _invited(self, signal: Invited) -> None:
         call = PhoneCall(signal.call_id, is_incoming=True, began_at=self._clock.now(), offer=signal.sdp)
