@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
+import anyio
 import pytest
 from attrs import evolve
 from typed_settings.types import Secret
 
 from cti_framework.calls import CallFeature, CallState
-from cti_framework.errors import CommandStage, CredentialsRefusedError, NotSupportedError, SettingsError
+from cti_framework.errors import CommandStage, CommandUnconfirmedError, CredentialsRefusedError, NotSupportedError, SettingsError
 from cti_framework.events import (
     CallFinished,
     CallStarted,
@@ -38,7 +40,7 @@ from cti_webitel.web_phone.sound import NoSoundError
 from cti_webitel.web_phone.video import both_show_video
 from tests.webitel.sessions import OWN, model_at
 from tests.webitel.verto_server import OFFER
-from tests.webitel.web_phone_bench import SDP, VIDEO, FakePeers, hasten, phone_bench, ring_alone, ring_both, talk
+from tests.webitel.web_phone_bench import SDP, VIDEO, FakePeers, PhoneBench, hasten, phone_bench, ring_alone, ring_both, talk
 
 pytestmark = pytest.mark.anyio
 
@@ -160,6 +162,30 @@ async def test_the_phones_connection_breaks_in_a_call() -> None:
         assert "close" not in peer.steps
         assert len(bench.told(ErrorOccurred)) == 1
         assert bench.call().state is CallState.CONNECTED
+
+
+@pytest.mark.parametrize("took_it", [True, False])
+async def test_a_hold_that_the_outage_swallowed(took_it: bool) -> None:
+    """The microphone was silenced before it was sent. Where the switch never held the call, nobody would take it back."""
+    async with phone_bench() as bench:
+        leg = await talk(bench)
+        bench.server.silent.add("verto.modify")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_hold_unconfirmed, bench)
+            await bench.server.asked("verto.modify")
+            assert bench.peers.of(leg).held
+            if took_it:
+                bench.simulator.switchboard.hold(leg)
+                await bench.until(lambda: bench.call().state is CallState.HELD)
+            bench.server.sockets[-1].cut()
+        await bench.server.asked("verto.attach")
+        assert bench.peers.of(leg).held is took_it
+        assert bench.call().state is (CallState.HELD if took_it else CallState.CONNECTED)
+
+
+async def _hold_unconfirmed(bench: PhoneBench) -> None:
+    with contextlib.suppress(CommandUnconfirmedError):
+        await bench.model.hold_call()
 
 
 async def test_nothing_can_be_answered_while_the_phone_is_away() -> None:

@@ -21,7 +21,7 @@ from typing import Final
 import anyio
 import attrs
 
-from cti_framework.calls import Call, CallFeature, EndCause
+from cti_framework.calls import Call, CallFeature, EndCause, Side
 from cti_framework.errors import CommandError, CommandRefusedError, CtiError
 from cti_framework.provider import ProviderContext
 from cti_framework.reports import (
@@ -64,6 +64,7 @@ from cti_webitel.web_phone.phone_call import (
     CallChanged,
     CallMeasured,
     CallOver,
+    CallRestored,
     CallTrouble,
     PhoneBack,
     PhoneCall,
@@ -413,6 +414,13 @@ class Meeting:
             if place.call.id == callback.leg_uuid and place.call.is_answered:
                 self._phone.follow_hold(place.call.id, held)
 
+    def _agree_on_hold(self, call: PhoneCall) -> None:
+        """Have a call that came back be held as the line shows it: whoever held it when the connection broke was not told."""
+        place = self._places.get(call.id)
+        known = None if place is None else self._known(place)
+        if known is not None and not known.stale:
+            self._phone.follow_hold(call.id, Side.OWN in known.held_by)
+
     # ------------------------------------------------------------------ what the phone says
 
     def take(self, news: PhoneNews) -> None:
@@ -428,6 +436,8 @@ class Meeting:
                 place = self._places.get(call.id)
                 if place is not None:
                     self._bring_up(place)
+            case CallRestored(call=call):
+                self._agree_on_hold(call)
             case CallOver():
                 self._over(news)
             case CallMeasured(call=call, quality=quality):

@@ -62,6 +62,7 @@ from cti_webitel.web_phone.phone_call import (
     CallChanged,
     CallMeasured,
     CallOver,
+    CallRestored,
     CallTrouble,
     PhoneBack,
     PhoneCall,
@@ -597,6 +598,7 @@ class WebPhone:
         call.was_mended = False
         self._show_video(call)
         self._changed(call)
+        self._on_news(CallRestored(call))
         return sdp
 
     def _ring(self, call: PhoneCall) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "CallChanged",
     "CallMeasured",
     "CallOver",
+    "CallRestored",
     "CallTrouble",
     "PhoneBack",
     "PhoneCall",
@@ -170,6 +171,17 @@ class CallCame(PhoneNews):
 @attrs.frozen
 class CallChanged(PhoneNews):
     """Something about a call is different: it was answered, held, muted; its media began or is over; who the other party is.
+
+    Attributes:
+        call: It.
+    """
+
+    call: PhoneCall
+
+
+@attrs.frozen
+class CallRestored(PhoneNews):
+    """A call has new media of the server's: it came back after its connection was lost, or the server wants some.
 
     Attributes:
         call: It.
