@@ -12,6 +12,7 @@ from cti_framework.calls import CallDirection, CallFeature, CallState, Side
 from cti_framework.errors import CommandError, CommandRefusedError, CommandStage, CommandUnconfirmedError
 from cti_framework.events import CallConnected, CallFinished, CallStarted, DtmfEntered, ErrorOccurred, WebRtcStarted
 from cti_framework.media.errors import SdpError
+from cti_webitel.web_phone.phone_call import HoldInDoubt, PhoneNews
 from tests.webitel.sessions import FAR, OWN, Tap
 from tests.webitel.verto_server import OFFER
 from tests.webitel.web_phone_bench import SDP, PhoneBench, hasten, phone_bench, ring_alone, ring_both, talk
@@ -195,6 +196,35 @@ async def test_a_hold_that_is_refused_lets_the_call_be_heard_again() -> None:
             await bench.model.hold_call()
         assert not bench.peers.of(leg).held
         assert bench.call().state is CallState.CONNECTED
+
+
+@pytest.mark.parametrize("took_it", [True, False])
+async def test_a_hold_that_is_not_confirmed_silences_only_a_call_that_is_held(took_it: bool) -> None:
+    async with phone_bench(command_timeout_seconds=0.3) as bench:
+        leg = await talk(bench)
+        bench.server.silent.add("verto.modify")
+        told: list[PhoneNews] = []
+        tell = bench.phone._on_news
+
+        def on_news(news: PhoneNews) -> None:
+            told.append(news)
+            tell(news)
+
+        vars(bench.phone)["_on_news"] = on_news
+
+        async def take() -> None:
+            await bench.server.asked("verto.modify")
+            assert bench.peers.of(leg).held
+            if took_it:
+                bench.simulator.switchboard.hold(leg)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            with pytest.raises(CommandUnconfirmedError):
+                await bench.model.hold_call()
+        await bench.until(lambda: any(isinstance(news, HoldInDoubt) for news in told))
+        assert bench.peers.of(leg).held is took_it
+        assert bench.call().state is (CallState.HELD if took_it else CallState.CONNECTED)
 
 
 async def test_a_hold_by_another_program_silences_the_microphone() -> None:

@@ -247,6 +247,7 @@ def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meeting, "_SHOWN_WITHIN_SECONDS", 0.1)
     monkeypatch.setattr(meeting, "_OVER_WITHIN_SECONDS", 0.15)
     monkeypatch.setattr(phone, "_BYE_FOLLOWS_SECONDS", 0.05)
+    monkeypatch.setattr(phone, "_WORD_FOLLOWS_SECONDS", 0.05)
     monkeypatch.setattr(looks, "_LOOK_AGAIN_SECONDS", 0.3)
 
 

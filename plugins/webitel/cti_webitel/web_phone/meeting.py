@@ -64,8 +64,8 @@ from cti_webitel.web_phone.phone_call import (
     CallChanged,
     CallMeasured,
     CallOver,
-    CallRestored,
     CallTrouble,
+    HoldInDoubt,
     PhoneBack,
     PhoneCall,
     PhoneLost,
@@ -415,7 +415,7 @@ class Meeting:
                 self._phone.follow_hold(place.call.id, held)
 
     def _agree_on_hold(self, call: PhoneCall) -> None:
-        """Have a call that came back be held as the line shows it: whoever held it when the connection broke was not told."""
+        """Have a call's media be held as the line shows the call: it was silenced before the server was asked."""
         place = self._places.get(call.id)
         known = None if place is None else self._known(place)
         if known is not None and not known.stale:
@@ -436,7 +436,7 @@ class Meeting:
                 place = self._places.get(call.id)
                 if place is not None:
                     self._bring_up(place)
-            case CallRestored(call=call):
+            case HoldInDoubt(call=call):
                 self._agree_on_hold(call)
             case CallOver():
                 self._over(news)

@@ -62,8 +62,8 @@ from cti_webitel.web_phone.phone_call import (
     CallChanged,
     CallMeasured,
     CallOver,
-    CallRestored,
     CallTrouble,
+    HoldInDoubt,
     PhoneBack,
     PhoneCall,
     PhoneLost,
@@ -78,6 +78,9 @@ __all__ = ["WebPhone"]
 
 _BYE_FOLLOWS_SECONDS: Final = 1.0
 """How long after the other side ended a call's media its ``verto.bye`` may take."""
+
+_WORD_FOLLOWS_SECONDS: Final = 1.0
+"""How long after a hold that was not confirmed the engine may take to tell of it."""
 
 
 def _ignore(_: object) -> None:
@@ -430,13 +433,19 @@ class WebPhone:
         try:
             await (self.client.hold if held else self.client.unhold)(call.id)
         except CommandUnconfirmedError:
-            # Which it is, the next word of the switch says.
+            # Which it is, the next word of the switch says. Where it has none to say, it did nothing.
+            self.start(self._doubt_hold, call)
             raise
         except CommandError:
             dialog = self.client.dialogs.get(call.id)
             if dialog is not None:
                 self._set_held(call, dialog.is_held)
             raise
+
+    async def _doubt_hold(self, call: PhoneCall) -> None:
+        await anyio.sleep(_WORD_FOLLOWS_SECONDS)
+        if not call.is_over:
+            self._on_news(HoldInDoubt(call))
 
     def _set_held(self, call: PhoneCall, held: bool) -> None:
         try:
@@ -598,7 +607,7 @@ class WebPhone:
         call.was_mended = False
         self._show_video(call)
         self._changed(call)
-        self._on_news(CallRestored(call))
+        self._on_news(HoldInDoubt(call))
         return sdp
 
     def _ring(self, call: PhoneCall) -> None:

@@ -21,8 +21,8 @@ __all__ = [
     "CallChanged",
     "CallMeasured",
     "CallOver",
-    "CallRestored",
     "CallTrouble",
+    "HoldInDoubt",
     "PhoneBack",
     "PhoneCall",
     "PhoneLost",
@@ -180,8 +180,10 @@ class CallChanged(PhoneNews):
 
 
 @attrs.frozen
-class CallRestored(PhoneNews):
-    """A call has new media of the server's: it came back after its connection was lost, or the server wants some.
+class HoldInDoubt(PhoneNews):
+    """Its media may be held and the call not, or not held and the call is: the line knows it by the engine.
+
+    It is so where a call came back with new media, and a while after the server did not say whether it holds it.
 
     Attributes:
         call: It.
