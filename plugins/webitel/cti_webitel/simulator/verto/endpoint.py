@@ -317,6 +317,11 @@ class VertoEndpoint:
         Args:
             dialog: A new one.
         """
+        for former in (self.dialogs.get(dialog.call_id), self._by_leg.get(dialog.leg_uuid)):
+            # An identifier that is used again: of the call that had it nothing more can be said.
+            if former is not None:
+                former.said_bye = True
+                self._end(former, "NORMAL_CLEARING")
         self.dialogs[dialog.call_id] = self._by_leg[dialog.leg_uuid] = dialog
         dialog.session.dialogs[dialog.call_id] = dialog
         self._tasks.start_soon(dialog.run)
