@@ -509,6 +509,16 @@ def test_the_detail_of_the_second_of_a_batch(session: Session) -> None:
     assert outcomes == [Refused("CALL ERROR"), Refused("CALL ERROR", -32002, "SDP missing")]
 
 
+@pytest.mark.parametrize("first", ['"x"', "5", "null", "[1]", '["ab"]', '{"message":"no"}'])
+def test_an_error_that_is_there_twice_is_the_last_one(first: str) -> None:
+    session = Session()
+    request_id = session.ask(Invite(CALL, "9196", SDP))
+    error = '{"message":"SDP missing","message":"CALL ERROR"}'
+    told = session.protocol.receive(f'{{"id":{request_id},"error":{first},"error":{error}}}')
+    assert isinstance(told[0], Reply)
+    assert told[0].outcome == Refused("CALL ERROR", detail="SDP missing")
+
+
 def test_a_refusal_that_comes_as_a_result(session: Session) -> None:
     told = session.answer(session.ask(Broadcast("secret", 1)), message="Permission Denied.", code=-32002)
     assert isinstance(told[0], Reply)

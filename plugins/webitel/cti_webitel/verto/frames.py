@@ -209,7 +209,8 @@ def _detail(error: Mapping[str, Any], data: bytes | bytearray | str, index: int 
     except (ValueError, RecursionError):
         return None
     frame = pairs if index is None else pairs[index]
-    said = next((value for name, value in frame if name == "error"), ())
+    # Of an error that is there twice the last one was read, and it is an object.
+    said = [value for name, value in frame if name == "error"][-1]
     messages = [value for name, value in said if name == "message" and isinstance(value, str)]
     return messages[0] if len(messages) > 1 else None
 
