@@ -29,7 +29,7 @@ from cti_framework.media.errors import (
 from cti_framework.media.quality import MediaCounters
 from cti_framework.media.rtc_adapted import AdaptedConnection
 from cti_framework.media.rtc_audio import MouthTrack
-from cti_framework.media.sdp import RemoteSdp, complete_answer
+from cti_framework.media.sdp import RemoteSdp, complete_answer, shown
 from cti_framework.media.values import MediaSettings
 
 __all__ = ["RtcConnection"]
@@ -39,6 +39,7 @@ T = TypeVar("T")
 _log = structlog.get_logger("cti_framework")
 
 _CLOSE_SECONDS: Final = 5.0
+_MOST_NAMED: Final = 10
 
 
 class RtcConnection:
@@ -199,18 +200,19 @@ class RtcConnection:
     def _understanding(self, remote: RemoteSdp, kind: str) -> Iterator[None]:
         """Say in our words what aiortc stumbled over."""
         ours = self._settings.codecs
+        named = [shown(codec) for codec in remote.codecs[:_MOST_NAMED]] + ["…"] * (len(remote.codecs) > _MOST_NAMED)
         try:
             yield
         except OperationError as error:
             raise NoCommonCodecError(
-                f"The two sides have no codec in common: ours are {', '.join(ours)}, theirs {', '.join(remote.codecs)}.",
+                f"The two sides have no codec in common: ours are {', '.join(ours)}, theirs {', '.join(named)}.",
                 ours=ours,
                 theirs=remote.codecs,
             ) from error
         except (InvalidStateError, InvalidAccessError) as error:
             raise MediaStateError(f"The {kind} comes at the wrong time: {error}.") from error
         except (AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise SdpError(f"The other side's {kind} cannot be read: {str(error) or type(error).__name__}.") from error
+            raise SdpError(f"The other side's {kind} cannot be read: {shown(str(error)) or type(error).__name__}.") from error
 
     async def _work(self, negotiation: Awaitable[T]) -> T:
         """Go on to the end of a step even if whoever waits is cancelled: a half-made connection cannot be closed."""

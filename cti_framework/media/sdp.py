@@ -17,19 +17,24 @@ import attrs
 
 from cti_framework.media.errors import SdpError
 
-__all__ = ["RemoteSdp", "complete_answer", "read_remote"]
+__all__ = ["RemoteSdp", "complete_answer", "read_remote", "shown"]
 
 _LONGEST: Final = 65_536
 _HASHES: Final = ("sha-256", "sha-384", "sha-512")
 _DIRECTIONS: Final = {"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"}
 _STATIC: Final = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 _AUDIO: Final = re.compile(r"m=audio \d{1,5} (?:UDP/TLS/)?RTP/SAVPF?(?: \d{1,3})+")
+_SECTION: Final = re.compile(r"m=\S+ \S+ \S+ .+")
+_PORT: Final = re.compile(r"0*(\d{1,5})", re.ASCII)
+_MOST_ADDRESSES: Final = 100
+"""Each is tried: more would make a stranger's SDP knock at as many doors, and hold up the event loop."""
+_MOST_SHOWN: Final = 64
 _OPUS_LIMIT: Final = re.compile(r"\bmaxaveragebitrate=(\d{4,6})\b")
 
 
 @attrs.frozen(kw_only=True)
 class RemoteSdp:
-    """The other side's description.
+    """The other side's description. It holds keys of the media: no ``repr`` shows them.
 
     Attributes:
         text: What a WebRTC stack is given: the one audio section, completed.
@@ -39,8 +44,8 @@ class RemoteSdp:
         sections: The first lines of all sections, in their order; empty at the place of the audio section that is used.
     """
 
-    text: str
-    user_fragment: str
+    text: str = attrs.field(repr=False)
+    user_fragment: str = attrs.field(repr=False)
     codecs: tuple[str, ...]
     opus_bits_per_second: int | None
     sections: tuple[str, ...]
@@ -69,12 +74,17 @@ def read_remote(text: str, *, answer: bool) -> RemoteSdp:
         raise SdpError("The other side's SDP has no audio, or not as WebRTC: no section 'm=audio … RTP/SAVPF' with a port.")
     if answer and len(sections) > 1:
         raise SdpError(f"The other side's answer has {len(sections)} sections, the offer had one.")
-    audio = sections[index]
+    broken = next((lines[0] for lines in sections if not _SECTION.fullmatch(lines[0])), None)
+    if broken is not None:
+        raise SdpError(f"The other side's SDP has a section that says not what it is: {shown(broken)!r}.")
+    audio = _with_usable_addresses(sections[index])
     fragment = _first(session, audio, "ice-ufrag")
     if not fragment or not _first(session, audio, "ice-pwd"):
         raise SdpError("The other side's SDP has no ICE credentials (ice-ufrag, ice-pwd).")
     if not any(value.split(" ")[1:2] == ["1"] for value in _values(audio, "candidate")):
-        raise SdpError("The other side's SDP has no address (a=candidate), and none can come later: nothing is trickled.")
+        raise SdpError(
+            "The other side's SDP has no address that can be used (a=candidate), and none can come later: nothing is trickled."
+        )
     fingerprints = [*_values(session, "fingerprint"), *_values(audio, "fingerprint")]
     if not any(value.split(" ")[0].lower() in _HASHES for value in fingerprints):
         raise SdpError(
@@ -84,7 +94,7 @@ def read_remote(text: str, *, answer: bool) -> RemoteSdp:
         raise SdpError("The other side's SDP wants RTCP at a port of its own; WebRTC needs a=rtcp-mux.")
     setup = _first(session, audio, "setup")
     if setup not in (("active", "passive") if answer else ("actpass", "active", "passive")):
-        raise SdpError(f"The other side's SDP does not say who begins the keys' agreement: a=setup is {setup!r}.")
+        raise SdpError(f"The other side's SDP does not say who begins the keys' agreement: a=setup is {shown(setup)!r}.")
     limits = [int(limit) for value in _values(audio, "fmtp") for limit in _OPUS_LIMIT.findall(value)]
     return RemoteSdp(
         text=_joined([*(line for line in session if not line.startswith("a=group:")), *_completed(session, audio)]),
@@ -93,6 +103,19 @@ def read_remote(text: str, *, answer: bool) -> RemoteSdp:
         opus_bits_per_second=min(limits, default=None),
         sections=tuple("" if place == index else lines[0] for place, lines in enumerate(sections)),
     )
+
+
+def shown(text: str) -> str:
+    """Make of a stranger's text what may stand in an error: short, and without what a terminal would obey.
+
+    Args:
+        text: It.
+
+    Returns:
+        Its beginning, with a question mark in place of each character that is not printed.
+    """
+    cut = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    return "".join(character if character.isprintable() else "?" for character in cut)
 
 
 def complete_answer(text: str, remote: RemoteSdp) -> str:
@@ -152,6 +175,24 @@ def _completed(session: list[str], audio: list[str]) -> list[str]:
     if "a=end-of-candidates" not in audio:
         added.append("a=end-of-candidates")
     return [*audio, *added]
+
+
+def _with_usable_addresses(audio: list[str]) -> list[str]:
+    """Leave out the addresses whose port is none, which break the socket that all of them share, and those that are too many."""
+    kept: list[str] = []
+    addresses = 0
+    for line in audio:
+        if line.startswith("a=candidate:"):
+            parts = line.split()
+            if len(parts) > 5:
+                port = _PORT.fullmatch(parts[5])
+                if port is None or not 0 < int(port[1]) < 65_536:
+                    continue
+            addresses += 1
+            if addresses > _MOST_ADDRESSES:
+                continue
+        kept.append(line)
+    return kept
 
 
 def _codecs(audio: list[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 from typing import Any
 
 import anyio
@@ -310,6 +311,17 @@ async def test_no_codec_in_common() -> None:
             await peer.answer(
                 without(OFFER, "a=rtpmap:").replace("a=ptime", "a=rtpmap:96 opus/8000\r\na=ptime").replace("96 0 8", "96")
             )
+
+
+async def test_of_strange_codecs_little_is_shown() -> None:
+    names = "".join(f"a=rtpmap:{number} \x1b[31m{'x' * 5_000}/8000\r\n" for number in range(96, 108))
+    head, _, tail = without(OFFER, "a=rtpmap").partition("m=audio 30222")
+    audio = re.sub(r"(RTP/SAVPF)[^\r]*", r"\1 " + " ".join(map(str, range(96, 108))), tail, count=1)
+    async with nothing_left(), AiortcPeer(LOOPBACK) as peer:
+        with pytest.raises(NoCommonCodecError) as raised:
+            await peer.answer(f"{head}m=audio 30222{audio}{names}")
+    assert len(str(raised.value)) < 1_500
+    assert str(raised.value).isprintable()
 
 
 async def test_an_answer_that_cannot_be_used() -> None:

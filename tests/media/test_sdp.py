@@ -93,6 +93,45 @@ def test_one_section_is_left_as_it_is() -> None:
     assert complete_answer("v=0\r\nm=audio 9 x 1\r\n", read_remote(OFFER, answer=False)) == "v=0\r\nm=audio 9 x 1\r\n"
 
 
+@pytest.mark.parametrize("section", ["m=", "m=video", "m=video 9", "m=video 9 RTP/SAVPF", "m=video\t9\tRTP/SAVPF\t102"])
+def test_a_section_that_could_not_be_refused_at_its_place(section: str) -> None:
+    with pytest.raises(SdpError, match="a section that says not what it is"):
+        read_remote(f"{OFFER}{section}\r\n", answer=False)
+
+
+def addresses(*ports: object) -> str:
+    """The offer, with an address for each of the ports in place of its own."""
+    audio = "".join(f"a=candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host\r\n" for port in ports)
+    return "".join(line for line in OFFER.splitlines(keepends=True) if not line.startswith("a=candidate")) + audio
+
+
+@pytest.mark.parametrize("port", [0, 65_536, 99_999, -5, "+5", "9" * 5_000, "٣", "x"])
+def test_an_address_whose_port_is_none_is_left_out(port: object) -> None:
+    with pytest.raises(SdpError, match="no address"):
+        read_remote(addresses(port), answer=False)
+    text = read_remote(addresses(port, 40_000), answer=False).text
+    assert [line.split()[5] for line in text.splitlines() if line.startswith("a=candidate")] == ["40000"]
+
+
+def test_of_very_many_addresses_the_first_are_tried() -> None:
+    text = read_remote(addresses(*range(10_000, 10_900)), answer=False).text
+    assert [int(line.split()[5]) for line in text.splitlines() if line.startswith("a=candidate")] == list(range(10_000, 10_100))
+
+
+def test_an_error_shows_little_of_it_and_nothing_that_a_terminal_obeys() -> None:
+    with pytest.raises(SdpError) as raised:
+        read_remote(OFFER.replace("a=setup:actpass", "a=setup:\x1b[31m\x07" + "x" * 30_000), answer=False)
+    assert len(str(raised.value)) < 500
+    assert str(raised.value).isprintable()
+
+
+def test_its_keys_are_in_no_repr() -> None:
+    remote = read_remote(OFFER, answer=False)
+    assert "ice-pwd" in remote.text
+    assert "ice-pwd" not in repr(remote)
+    assert remote.user_fragment not in repr(remote)
+
+
 def read(text: str, *, answer: bool) -> RemoteSdp | None:
     try:
         return read_remote(text, answer=answer)
