@@ -7,9 +7,9 @@ thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from aiortc import MediaStreamTrack
@@ -25,6 +25,8 @@ from cti_framework.media.values import AudioFailed, MediaNotice, SourceEnded
 
 __all__ = ["Ear", "Mouth", "MouthTrack"]
 
+T = TypeVar("T")
+
 _log = structlog.get_logger("cti_framework")
 
 _TIME_BASE: Final = Fraction(1, SAMPLE_RATE_HZ)
@@ -33,6 +35,8 @@ _OPUS_LEAST_BITS_PER_SECOND: Final = 8_000
 _LATE_SECONDS: Final = 0.2
 """Whoever is later than this, as after a computer's sleep, does not catch up: the time is left out."""
 _KEPT_FRAMES: Final = 50
+_STUCK_SECONDS: Final = 10.0
+"""A source or a sink that takes longer for one frame hangs: nobody would hear anything, and the call could not be closed."""
 _LONGEST_GAP_SECONDS: Final = 5.0
 """A longer one is no loss but a stream that begins anew."""
 
@@ -42,6 +46,16 @@ def _as_ours(error: Exception, what: str) -> CtiError:
         return error
     _log.error("cti.media.audio_failed", of=what, error=traceback_text(error))
     return MediaError(f"The {what} failed: {str(error) or type(error).__name__}.")
+
+
+async def _in_time(act: Awaitable[T], what: str) -> T:
+    try:
+        async with asyncio.timeout(_STUCK_SECONDS) as patience:
+            return await act
+    except TimeoutError as error:
+        if not patience.expired():
+            raise
+        raise MediaError(f"The {what} hangs: it took more than {_STUCK_SECONDS:g} s for 20 ms of sound.") from error
 
 
 class Mouth:
@@ -95,7 +109,7 @@ class Mouth:
     async def _read(self) -> bytes:
         source = self.source
         try:
-            frame = await source.read()
+            frame = await _in_time(source.read(), "source")
         except Exception as error:  # noqa: BLE001  # a source may be anybody's, and must not end the call
             told: MediaNotice = AudioFailed(_as_ours(error, "source"))
         else:
@@ -259,7 +273,7 @@ class Ear:
             if self._broken:
                 return
             try:
-                await self.sink.write(pcm, missing=missing)
+                await _in_time(self.sink.write(pcm, missing=missing), "sink")
             except Exception as error:  # noqa: BLE001  # a sink may be anybody's, and must not end the call
                 self._broken = True
                 self._tell(AudioFailed(_as_ours(error, "sink")))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -23,6 +24,9 @@ from cti_framework.media.values import MediaSettings, MediaState, QualityMeasure
 __all__ = ["AiortcPeer"]
 
 _log = structlog.get_logger("cti_framework")
+
+_CLOSE_SECONDS: Final = 10.0
+"""How long a source, a sink or whatever ends may take for it; it is then left to itself."""
 
 
 class AiortcPeer(MediaPeer):
@@ -59,6 +63,7 @@ class AiortcPeer(MediaPeer):
         self._current: RtcConnection | None = None
         self._pending: RtcConnection | None = None
         self._one_step = asyncio.Lock()
+        self._one_change = asyncio.Lock()
         self._measuring: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -187,10 +192,11 @@ class AiortcPeer(MediaPeer):
             MediaError: It cannot be had.
             MediaStateError: The peer is closed.
         """
-        self._check_open()
-        if self._audio_is_open:
-            await self._opened(source)
-        old = self._mouth.take(source)
+        async with self._one_change:
+            self._check_open()
+            if self._audio_is_open:
+                await self._opened(source)
+            old = self._mouth.take(source)
         await old.close()
 
     async def replace_sink(self, sink: AudioSink) -> None:
@@ -203,10 +209,11 @@ class AiortcPeer(MediaPeer):
             MediaError: It cannot be had, or the old one could not be finished: the disk is full.
             MediaStateError: The peer is closed.
         """
-        self._check_open()
-        if self._audio_is_open:
-            await self._opened(sink)
-        old = await self._ear.take(sink)
+        async with self._one_change:
+            self._check_open()
+            if self._audio_is_open:
+                await self._opened(sink)
+            old = await self._ear.take(sink)
         await old.close()
         if self._state is MediaState.CLOSED:
             # It was closed meanwhile, and with it the old one.
@@ -217,22 +224,35 @@ class AiortcPeer(MediaPeer):
         self._ear.deaf = self._held
 
     async def _opened(self, end: AudioSource | AudioSink) -> None:
-        await end.open()
+        opening = asyncio.ensure_future(end.open())
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A device or a file is opened in a thread, which nothing cancels: it would stay open.
+            self._let_end(self._undo(opening, end))
+            raise
         if self._state is MediaState.CLOSED:
             await end.close()
             self._check_open()
 
+    async def _undo(self, opening: asyncio.Future[None], end: AudioSource | AudioSink) -> None:
+        await asyncio.wait({opening})
+        if not opening.cancelled() and opening.exception() is None:
+            await self._finished(end.close())
+
     async def _open_audio(self) -> None:
-        if self._audio_is_open:
-            return
-        await self._opened(self._mouth.source)
-        try:
-            await self._opened(self._ear.sink)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._mouth.source.close()
-            raise
-        self._audio_is_open = True
+        # Whoever replaces one of them meanwhile waits: else the new one would be taken for open.
+        async with self._one_change:
+            if self._audio_is_open:
+                return
+            await self._opened(self._mouth.source)
+            try:
+                await self._opened(self._ear.sink)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self._mouth.source.close()
+                raise
+            self._audio_is_open = True
 
     def _new_connection(self) -> RtcConnection:
         self._check_open()
@@ -279,9 +299,13 @@ class AiortcPeer(MediaPeer):
     def _over(self, connection: RtcConnection) -> None:
         """Let go of what a connection holds, beside whoever is told that it is over."""
         self._stop_measuring()
-        task = asyncio.ensure_future(connection.close())
+        self._let_end(connection.close())
+
+    def _let_end(self, ending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(ending)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
     def _stop_measuring(self) -> None:
         if self._measuring is not None:
@@ -312,12 +336,15 @@ class AiortcPeer(MediaPeer):
                 await connection.close()
         await self._ear.close()
         if self._ending:
-            await asyncio.wait(self._ending)
+            await asyncio.wait(self._ending, timeout=_CLOSE_SECONDS)
         if self._audio_is_open:
-            await self._finished(self._mouth.source.close())
-            await self._finished(self._ear.sink.close())
+            for end in (self._mouth.source, self._ear.sink):
+                closing = self._let_end(self._finished(end.close()))
+                _, left = await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+                if left:
+                    _log.error("cti.media.not_finished", error=f"{type(end).__name__} did not close in {_CLOSE_SECONDS:g} s")
 
-    async def _finished(self, closing: Awaitable[None]) -> None:
+    async def _finished(self, closing: Coroutine[Any, Any, None]) -> None:
         """Close a source or a sink; the other one is closed as well if it fails."""
         try:
             await closing

@@ -32,6 +32,7 @@ from cti_framework.media import (
     Tone,
     WavSink,
     level_dbfs,
+    rtc_audio,
 )
 from tests.media.listening import LOOPBACK, Heard, Side, a_call, both_connected, connect, nothing_left, share_of
 
@@ -342,6 +343,43 @@ async def test_a_sink_that_breaks_ends_no_call() -> None:
         again = Heard()
         await caller.peer.replace_sink(again)
         await again.tone(HIGH)
+
+
+class _Stuck(AudioSource, AudioSink):
+    """Gives no frame, and takes none to its end."""
+
+    async def read(self) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    async def write(self, frame: bytes, *, missing: int = 0) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_source_that_hangs_is_told_and_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc_audio, "_STUCK_SECONDS", 0.2)
+    async with nothing_left(), a_call(_Stuck(), Tone(HIGH)) as (caller, callee):
+        told = await caller.notices.first(AudioFailed)
+        assert isinstance(told, AudioFailed)
+        assert str(told.error) == "The source hangs: it took more than 0.2 s for 20 ms of sound."
+        await callee.heard.silence()
+        await caller.peer.replace_source(Tone(LOW))
+        await callee.heard.tone(LOW)
+
+
+async def test_a_sink_that_hangs_is_told_and_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc_audio, "_STUCK_SECONDS", 0.2)
+    async with nothing_left(), a_call(Tone(LOW), Tone(HIGH)) as (caller, callee):
+        await caller.peer.replace_sink(_Stuck())
+        told = await caller.notices.first(AudioFailed)
+        assert isinstance(told, AudioFailed)
+        assert str(told.error) == "The sink hangs: it took more than 0.2 s for 20 ms of sound."
+        again = Heard()
+        await caller.peer.replace_sink(again)
+        await again.tone(HIGH)
+        await callee.peer.replace_sink(_Stuck())
+        with anyio.fail_after(5):
+            await callee.peer.close()
 
 
 async def test_the_quality_is_told() -> None:

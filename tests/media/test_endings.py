@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from structlog.testing import capture_logs
 
 pytest.importorskip("aiortc", reason="the extra media is not installed")
 
@@ -24,6 +25,7 @@ from cti_framework.media import (
     MediaStateError,
     Silence,
     Tone,
+    rtc_peer,
 )
 from tests.media.listening import LOOPBACK, Heard, Side, a_call, both_connected, connect, nothing_left, sockets, threads
 
@@ -50,6 +52,7 @@ class _Gated(Heard):
         super().__init__()
         self.began = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.ended = asyncio.Event()
 
     async def _wait(self) -> None:
         self.began.set()
@@ -58,6 +61,7 @@ class _Gated(Heard):
     async def close(self) -> None:
         await self._wait()
         await super().close()
+        self.ended.set()
 
 
 class _GatedAtOpening(_Gated):
@@ -95,6 +99,50 @@ async def test_closed_while_a_device_is_opened() -> None:
             await offering
         assert (sink.opened, sink.closed) == (1, 1)
         assert (source.opened, source.closed) == (1, 1)
+
+
+async def test_cancelled_while_a_device_is_opened() -> None:
+    async with nothing_left():
+        sink = _GatedAtOpening()
+        async with AiortcPeer(LOOPBACK, sink=sink) as peer:
+            offering = asyncio.ensure_future(peer.offer())
+            await sink.began.wait()
+            offering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await offering
+            # As a file or a device that a thread opens: it is opened all the same.
+            sink.go_on.set()
+        assert (sink.opened, sink.closed) == (1, 1)
+
+
+async def test_replaced_while_the_first_one_is_opened() -> None:
+    async with nothing_left():
+        first, second = _GatedAtOpening(), Heard()
+        async with AiortcPeer(LOOPBACK, sink=first) as peer:
+            offering = asyncio.ensure_future(peer.offer())
+            await first.began.wait()
+            replacing = asyncio.ensure_future(peer.replace_sink(second))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            first.go_on.set()
+            await offering
+            await replacing
+        assert (first.opened, first.closed) == (1, 1)
+        assert (second.opened, second.closed) == (1, 1)
+
+
+async def test_one_that_does_not_close_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc_peer, "_CLOSE_SECONDS", 0.1)
+    async with nothing_left():
+        sink = _Gated()
+        peer = AiortcPeer(LOOPBACK, sink=sink)
+        await peer.offer()
+        with capture_logs() as logged, anyio.fail_after(5):
+            await peer.close()
+        assert [entry["event"] for entry in logged] == ["cti.media.not_finished"]
+        sink.go_on.set()
+        with anyio.fail_after(5):
+            await sink.ended.wait()
 
 
 async def test_a_peer_that_was_never_used() -> None:
