@@ -330,6 +330,32 @@ def test_a_call_of_an_earlier_run(session: Session) -> None:
     assert session.done(Bye(CALL), callID=CALL, causeCode=16) == [Ended(CALL, Cause(None, 16), EndedBy.CLIENT)]
 
 
+def test_of_two_offers_of_new_media_the_answer_to_the_second_counts(session: Session) -> None:
+    session.answered()
+    session.say("verto.attach", callID=CALL, sdp="v=0 one")
+    first = session.ask(Attach(CALL, SDP))
+    session.say("verto.attach", callID=CALL, sdp="v=0 two")
+    # The two say the same: it is the one that was asked last, not one that looks like it.
+    second = session.ask(Attach(CALL, SDP))
+    session.refuse(first, code=-32002, message="SDP missing")
+    assert session.state() is DialogState.ATTACHING
+    session.answer(second)
+    assert session.state() is DialogState.ACTIVE
+
+
+def test_of_two_offers_of_new_media_the_refusal_of_the_second_counts(session: Session) -> None:
+    session.answered()
+    session.say("verto.attach", callID=CALL, sdp="v=0 one")
+    first = session.ask(Attach(CALL, SDP))
+    session.say("verto.attach", callID=CALL, sdp="v=0 two")
+    second = session.ask(Attach(CALL, SDP))
+    session.answer(first)
+    assert session.state() is DialogState.ATTACHING
+    session.refuse(second, code=-32002, message="SDP missing")
+    # It has no media: it can still be given some.
+    assert session.state() is DialogState.RECOVERING
+
+
 def test_media_anew_on_a_connection_that_lives(session: Session) -> None:
     session.answered()
     session.say("verto.attach", callID=CALL, sdp="v=0 one")

@@ -130,6 +130,8 @@ class Dialogs:
     def __init__(self) -> None:
         self._live: dict[str, Dialog] = {}
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+        # The answer to the newest offer of each call: what is said of one before it does not count any more.
+        self._attaching: dict[str, Attach] = {}
         self.late = 0
 
     @property
@@ -186,6 +188,7 @@ class Dialogs:
             case Answer(call_id=call_id):
                 self._step(call_id, DialogState.ANSWERING)
             case Attach(call_id=call_id):
+                self._attaching[call_id] = message
                 self._step(call_id, DialogState.ATTACHING)
             case _:
                 pass
@@ -204,7 +207,7 @@ class Dialogs:
                 del self._live[dialog.call_id]
             case Answer() if dialog.state is DialogState.ANSWERING:
                 self._step(dialog.call_id, DialogState.RINGING)
-            case Attach() if dialog.state is DialogState.ATTACHING:
+            case Attach() if self._attaching.get(dialog.call_id) is message:
                 self._step(dialog.call_id, DialogState.RECOVERING)
             case _:
                 pass
@@ -229,7 +232,7 @@ class Dialogs:
                 self._step(dialog.call_id, DialogState.TRYING)
             case (Answer(), _) if dialog.state is DialogState.ANSWERING:
                 self._step(dialog.call_id, DialogState.ACTIVE)
-            case (Attach(), _) if dialog.state is DialogState.ATTACHING:
+            case (Attach(), _) if self._attaching.get(dialog.call_id) is message:
                 self._step(dialog.call_id, DialogState.HELD if dialog.is_held else DialogState.ACTIVE)
             case Bye(), CallEnded(cause=cause):
                 return [self._over(Ended(dialog.call_id, cause, EndedBy.CLIENT))]
@@ -291,6 +294,7 @@ class Dialogs:
 
     def _came(self, signal: Invited | Attached, dialog: Dialog | None) -> str | None:
         if isinstance(signal, Attached):
+            self._attaching.pop(signal.call_id, None)
             if dialog is None:
                 dialog = Dialog(signal.call_id, signal.parties.direction != "inbound", DialogState.RECOVERING)
             self._live[signal.call_id] = evolve(
@@ -309,6 +313,7 @@ class Dialogs:
 
     def detach(self) -> None:
         """Take note that the connection is lost."""
+        self._attaching.clear()
         for call_id, dialog in self._live.items():
             self._live[call_id] = evolve(dialog, state=DialogState.DETACHED)
 
@@ -347,5 +352,6 @@ class Dialogs:
 
     def _over(self, ended: Ended) -> Ended:
         del self._live[ended.call_id]
+        self._attaching.pop(ended.call_id, None)
         self._ended.append(ended.call_id)
         return ended
